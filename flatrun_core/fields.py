@@ -1,0 +1,395 @@
+"""Strict marshmallow fields and the two base schemas: request bodies and settings groups.
+
+A wrong JSON type is an error here, never a conversion: ``true`` is no number, ``1`` no boolean and
+``"1"`` neither. Query strings, which know only text, have fields of their own.
+"""
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import MISSING
+from dataclasses import fields as dataclass_fields
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, ClassVar
+
+import idna
+import marshmallow
+from marshmallow import EXCLUDE, RAISE
+from marshmallow import Schema as Schema
+from marshmallow import ValidationError as ValidationError
+from marshmallow import fields as base
+from marshmallow import post_load as post_load
+from marshmallow import pre_load as pre_load
+from marshmallow import validates_schema as validates_schema
+from marshmallow.fields import Dict as Dict
+from marshmallow.fields import Field as Field
+from marshmallow.fields import List as List
+from marshmallow.fields import Nested as Nested
+from marshmallow.fields import Raw as Raw
+from marshmallow.validate import Email as _EmailShape
+from marshmallow.validate import Length as Length
+from marshmallow.validate import OneOf as OneOf
+from marshmallow.validate import Range as Range
+from marshmallow.validate import Regexp as Regexp
+
+# The names above that are given again are for authors, who import fields from here only.
+
+_MICROSECONDS = {
+    "ns": Decimal("0.001"),
+    "us": Decimal(1),
+    "µs": Decimal(1),
+    "μs": Decimal(1),
+    "ms": Decimal(1_000),
+    "s": Decimal(1_000_000),
+    "m": Decimal(60_000_000),
+    "h": Decimal(3_600_000_000),
+    "d": Decimal(86_400_000_000),
+    "w": Decimal(604_800_000_000),
+}
+_DURATION_PART = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h|d|w)")
+_DURATION_TEXT_LIMIT = 64
+# Go keeps a duration as nanoseconds in 64 bits; what it could not read is refused here as well.
+_LONGEST = timedelta(microseconds=(2**63 - 1) // 1000)
+_TIME = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
+_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
+_CONTAINER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+
+
+def parse_duration(text: str) -> timedelta:
+    """A Go duration such as ``1h30m``, with ``d`` and ``w`` too; finer than 1 µs is cut.
+
+    ``0`` needs no unit. Raises ``ValueError`` for anything else, signs included, and for more than
+    about 292 years.
+    """
+    if text == "0":
+        return timedelta(0)
+    end, total = 0, Decimal(0)
+    while len(text) <= _DURATION_TEXT_LIMIT and (part := _DURATION_PART.match(text, end)):
+        end = part.end()
+        total += Decimal(part[1]) * _MICROSECONDS[part[2]]
+    if not end or end != len(text):
+        raise ValueError("not a duration")
+    if total > _LONGEST // timedelta(microseconds=1):
+        raise ValueError("too long a duration")
+    return timedelta(microseconds=int(total))
+
+
+def format_duration(value: timedelta) -> str:
+    """The shortest text Go reads as the same duration: ``1h30m``, ``500ms``, ``0s``."""
+    rest = value // timedelta(microseconds=1)
+    if rest < 0:
+        return "-" + format_duration(-value)
+    if 0 < rest < 1_000:
+        return f"{rest}µs"
+    if 0 < rest < 1_000_000:
+        return f"{_decimal(rest, 1_000)}ms"
+    hours, rest = divmod(rest, 3_600_000_000)
+    minutes, rest = divmod(rest, 60_000_000)
+    text = (f"{hours}h" if hours else "") + (f"{minutes}m" if minutes else "")
+    return text + f"{_decimal(rest, 1_000_000)}s" if rest or not text else text
+
+
+def _decimal(amount: int, unit: int) -> str:
+    whole, part = divmod(amount, unit)
+    return f"{whole}.{part:0{len(str(unit)) - 1}d}".rstrip("0") if part else str(whole)
+
+
+def parse_time(text: str) -> datetime:
+    """An RFC 3339 time, in UTC; raises ``ValueError``, also without an offset."""
+    if not _TIME.fullmatch(text):
+        raise ValueError("not an RFC 3339 time")
+    return datetime.fromisoformat(text.upper().replace(" ", "T")).astimezone(UTC)
+
+
+def format_time(value: datetime) -> str:
+    """RFC 3339 in UTC with ``Z``; a time without a zone counts as UTC."""
+    aware = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    return aware.replace(tzinfo=None).isoformat() + "Z"
+
+
+def host_name(text: str) -> str:
+    """A domain name in the form it is stored: lower case, no trailing dot, IDNA as ASCII.
+
+    At least two labels; no address, wildcard or port. Raises ``ValueError``.
+    """
+    name = text.removesuffix(".")
+    if not name.isascii():
+        try:
+            name = idna.encode(name, uts46=True).decode("ascii")
+        except idna.IDNAError as exc:
+            raise ValueError("not a host name") from exc
+    name = name.lower()
+    labels = name.split(".")
+    if len(name) > 253 or len(labels) < 2 or not all(_LABEL.fullmatch(label) for label in labels):
+        raise ValueError("not a host name")
+    if labels[-1].isdigit():
+        raise ValueError("an address, not a host name")
+    return name
+
+
+class String(base.String):
+    """Text; bytes, NUL and lone surrogates, which no store takes, are refused."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        if not isinstance(value, str) or _UNSTORABLE.search(value):
+            raise self.make_error("invalid")
+        return str(value)
+
+
+class Boolean(base.Boolean):
+    """JSON ``true`` or ``false`` and nothing else."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input="")
+        return value
+
+
+class QueryBoolean(base.Boolean):
+    """``true``, ``1``, ``false`` or ``0`` in a query string, in any case."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
+        lowered = str(value).lower()
+        if lowered not in {"true", "1", "false", "0"}:
+            raise ValidationError("Must be true or false.")
+        return lowered in {"true", "1"}
+
+
+class Integer(base.Integer):
+    """A JSON number without a fraction part; ``1.0`` and ``true`` are refused."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise self.make_error("invalid", input="")
+        return int(value)
+
+
+class QueryInteger(base.Integer):
+    """A decimal number in a query string, within ``min`` and ``max``.
+
+    With ``clamp_max`` a larger one is taken as ``max`` instead of refused.
+    """
+
+    def __init__(self, min: int = 0, max: int = 2**31 - 1, clamp_max: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.min, self.max, self.clamp_max = min, max, clamp_max
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
+        text = str(value)
+        number = int(text) if re.fullmatch(r"[+-]?[0-9]{1,18}", text) else None
+        if self.clamp_max and number is not None:
+            number = min(number, self.max)
+        if number is None or not self.min <= number <= self.max:
+            raise ValidationError(f"Must be a number from {self.min} to {self.max}.")
+        return number
+
+
+class Float(base.Float):
+    """A finite JSON number."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> float:
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise self.make_error("invalid", input="")
+        return super()._deserialize(value, attr, data, **kwargs)
+
+
+class Port(Integer):
+    """A TCP or UDP port, 1 to 65535."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(validate=Range(1, 65535), **kwargs)
+
+
+class _Text(base.Field[Any]):
+    """A value written as text; ``blank`` lets the empty string through as it is."""
+
+    format: ClassVar[str] = ""
+    message: ClassVar[str] = "Not a valid string."
+
+    def __init__(self, *, blank: bool = False, **kwargs: Any) -> None:
+        shown = {"type": "string"} | ({"format": self.format} if self.format else {})
+        super().__init__(**{**kwargs, "metadata": shown | dict(kwargs.get("metadata") or {})})
+        self.blank = blank
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        if not isinstance(value, str) or _UNSTORABLE.search(value):
+            raise ValidationError(self.message)
+        if self.blank and not value:
+            return ""
+        try:
+            return self._parse(value)
+        except (ValueError, ValidationError) as exc:
+            raise ValidationError(self.message) from exc
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> Any:
+        return None if value is None else str(value)
+
+    def _parse(self, text: str) -> Any:
+        raise NotImplementedError
+
+
+class Duration(_Text):
+    """A Go duration as ``timedelta``, see ``parse_duration``; more than zero unless ``zero``."""
+
+    format = "duration"
+    message = 'Must be a duration such as "30s", "5m" or "24h".'
+
+    def __init__(self, *, zero: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.zero = zero
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        found = super()._deserialize(value, attr, data, **kwargs)
+        if found == timedelta(0) and not self.zero:
+            raise ValidationError("Must be longer than zero.")
+        return found
+
+    def _parse(self, text: str) -> timedelta:
+        return parse_duration(text)
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> Any:
+        return format_duration(value) if isinstance(value, timedelta) else value
+
+
+class Time(_Text):
+    """A point in time as an aware ``datetime``; RFC 3339 on the wire, None is ``null``."""
+
+    format = "date-time"
+    message = "Must be an RFC 3339 time with an offset."
+
+    def _parse(self, text: str) -> datetime:
+        return parse_time(text)
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> Any:
+        return format_time(value) if isinstance(value, datetime) else value
+
+
+class Email(_Text):
+    """An email address, by its shape only."""
+
+    format = "email"
+    message = "Not a valid email address."
+
+    def _parse(self, text: str) -> str:
+        if len(text) > 254:
+            raise ValueError("too long")
+        return str(_EmailShape()(text))
+
+
+class HostName(_Text):
+    """A domain name, see ``host_name``."""
+
+    message = "Not a valid domain name."
+
+    def _parse(self, text: str) -> str:
+        return host_name(text)
+
+
+class ContainerName(_Text):
+    """A name Docker takes for a container, 128 characters at most."""
+
+    message = "Not a valid container name."
+
+    def _parse(self, text: str) -> str:
+        if len(text) > 128 or not _CONTAINER.fullmatch(text):
+            raise ValueError("not a container name")
+        return text
+
+
+class AddressOrNetwork(_Text):
+    """An IPv4 or IPv6 address or CIDR network as text in its canonical form."""
+
+    message = "Must be an IP address or a network such as 10.0.0.0/8."
+
+    def _parse(self, text: str) -> str:
+        if "%" in text:
+            raise ValueError("addresses with a zone mean nothing outside their machine")
+        return str(ipaddress.ip_network(text, strict=False) if "/" in text else ipaddress.ip_address(text))
+
+
+class AbsolutePath(_Text):
+    """A path from the root of the file system, as ``Path``."""
+
+    message = "Must be an absolute path."
+
+    def _parse(self, text: str) -> Path:
+        if not Path(text).is_absolute():
+            raise ValueError("not absolute")
+        return Path(text)
+
+
+class Secret(String):
+    """Text that is taken and never given back.
+
+    In settings an empty one in a change means keep, and ``flag`` names the boolean published in its
+    place (``has_<name>`` unless given; empty for none).
+    """
+
+    def __init__(self, *, flag: str | None = None, **kwargs: Any) -> None:
+        metadata = {**(kwargs.pop("metadata", None) or {}), "secret": True}
+        super().__init__(**{"load_only": True, **kwargs, "metadata": metadata})
+        self.flag = flag
+
+
+def is_secret(field: Field[Any]) -> bool:
+    """Whether the field, or what a list of it holds, is a secret."""
+    inner = field.inner if isinstance(field, List) else field
+    return bool(field.metadata.get("secret") or inner.metadata.get("secret"))
+
+
+class InputSchema(Schema):
+    """Base of request bodies and queries; what it does not know is ignored, real clients send more."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+
+class SettingsSchema(Schema):
+    """Base of settings groups: loads ``dataclass``, whose defaults its fields take over.
+
+    Every field has a default, from ``load_default`` or from the dataclass, and a ``description``
+    in its metadata. Unknown keys are errors. Lists arrive as tuples.
+    """
+
+    class Meta:
+        unknown = RAISE
+
+    dataclass: ClassVar[type[Any]]
+
+    def on_bind_field(self, field_name: str, field_obj: Field[Any]) -> None:
+        """Take over the dataclass's default; a field without any is a mistake in the schema."""
+        if field_obj.load_default is marshmallow.missing:
+            field_obj.load_default = _dataclass_default(self.dataclass, field_obj.attribute or field_name)
+        if field_obj.load_default is marshmallow.missing:
+            raise TypeError(f"{type(self).__name__}.{field_name} has no default")
+
+    @post_load
+    def _build(self, data: dict[str, Any], **_: Any) -> Any:
+        return self.dataclass(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+
+
+def _dataclass_default(kind: type[Any], name: str) -> Any:
+    for field in dataclass_fields(kind):
+        if field.name == name and field.default is not MISSING:
+            return field.default
+        if field.name == name and field.default_factory is not MISSING:
+            return field.default_factory
+    return marshmallow.missing
+
+
+def flatten_errors(messages: Any, prefix: str = "") -> list[str]:
+    """marshmallow's nested messages as lines, each ``dotted.name: sentence``."""
+    if isinstance(messages, Mapping):
+        lines: list[str] = []
+        for key, inner in messages.items():
+            path = prefix if key == "_schema" else f"{prefix}.{key}" if prefix else str(key)
+            lines += flatten_errors(inner, path)
+        return lines
+    if isinstance(messages, list | tuple):
+        return [line for inner in messages for line in flatten_errors(inner, prefix)]
+    return [f"{prefix}: {messages}" if prefix else str(messages)]
