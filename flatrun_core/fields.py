@@ -4,6 +4,8 @@ A wrong JSON type is an error here, never a conversion: ``true`` is no number, `
 ``"1"`` neither. Query strings, which know only text, have fields of their own.
 """
 
+# ruff: noqa: PLC0414 - authors import fields from here only, so the library's are given again
+
 import ipaddress
 import re
 from collections.abc import Mapping
@@ -34,8 +36,6 @@ from marshmallow.validate import OneOf as OneOf
 from marshmallow.validate import Range as Range
 from marshmallow.validate import Regexp as Regexp
 
-# The names above that are given again are for authors, who import fields from here only.
-
 _MICROSECONDS = {
     "ns": Decimal("0.001"),
     "us": Decimal(1),
@@ -49,7 +49,8 @@ _MICROSECONDS = {
     "w": Decimal(604_800_000_000),
 }
 _DURATION_PART = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h|d|w)")
-_DURATION_TEXT_LIMIT = 64
+_DURATION_LENGTH, _EMAIL_LENGTH, _HOST_LENGTH, _CONTAINER_LENGTH = 64, 254, 253, 128
+_MILLISECOND, _SECOND = 1_000, 1_000_000  # in microseconds
 # Go keeps a duration as nanoseconds in 64 bits; what it could not read is refused here as well.
 _LONGEST = timedelta(microseconds=(2**63 - 1) // 1000)
 _TIME = re.compile(
@@ -69,7 +70,7 @@ def parse_duration(text: str) -> timedelta:
     if text == "0":
         return timedelta(0)
     end, total = 0, Decimal(0)
-    while len(text) <= _DURATION_TEXT_LIMIT and (part := _DURATION_PART.match(text, end)):
+    while len(text) <= _DURATION_LENGTH and (part := _DURATION_PART.match(text, end)):
         end = part.end()
         total += Decimal(part[1]) * _MICROSECONDS[part[2]]
     if not end or end != len(text):
@@ -84,14 +85,14 @@ def format_duration(value: timedelta) -> str:
     rest = value // timedelta(microseconds=1)
     if rest < 0:
         return "-" + format_duration(-value)
-    if 0 < rest < 1_000:
+    if 0 < rest < _MILLISECOND:
         return f"{rest}µs"
-    if 0 < rest < 1_000_000:
-        return f"{_decimal(rest, 1_000)}ms"
+    if 0 < rest < _SECOND:
+        return f"{_decimal(rest, _MILLISECOND)}ms"
     hours, rest = divmod(rest, 3_600_000_000)
     minutes, rest = divmod(rest, 60_000_000)
     text = (f"{hours}h" if hours else "") + (f"{minutes}m" if minutes else "")
-    return text + f"{_decimal(rest, 1_000_000)}s" if rest or not text else text
+    return text + f"{_decimal(rest, _SECOND)}s" if rest or not text else text
 
 
 def _decimal(amount: int, unit: int) -> str:
@@ -103,7 +104,10 @@ def parse_time(text: str) -> datetime:
     """An RFC 3339 time, in UTC; raises ``ValueError``, also without an offset."""
     if not _TIME.fullmatch(text):
         raise ValueError("not an RFC 3339 time")
-    return datetime.fromisoformat(text.upper().replace(" ", "T")).astimezone(UTC)
+    try:
+        return datetime.fromisoformat(text.upper().replace(" ", "T")).astimezone(UTC)
+    except OverflowError as exc:
+        raise ValueError("a time no calendar here holds") from exc
 
 
 def format_time(value: datetime) -> str:
@@ -117,18 +121,17 @@ def host_name(text: str) -> str:
 
     At least two labels; no address, wildcard or port. Raises ``ValueError``.
     """
-    name = text.removesuffix(".")
-    if not name.isascii():
-        try:
-            name = idna.encode(name, uts46=True).decode("ascii")
-        except idna.IDNAError as exc:
-            raise ValueError("not a host name") from exc
-    name = name.lower()
+    if len(text) > 4 * _HOST_LENGTH:
+        raise ValueError("too long")
+    name = text.lower() if text.isascii() else idna.encode(text, uts46=True).decode("ascii")
+    name = name.removesuffix(".")
     labels = name.split(".")
-    if len(name) > 253 or len(labels) < 2 or not all(_LABEL.fullmatch(label) for label in labels):
+    if len(name) > _HOST_LENGTH or not labels[1:] or not all(map(_LABEL.fullmatch, labels)):
         raise ValueError("not a host name")
     if labels[-1].isdigit():
         raise ValueError("an address, not a host name")
+    if "xn--" in name:
+        idna.decode(name)
     return name
 
 
@@ -276,7 +279,7 @@ class Email(_Text):
     message = "Not a valid email address."
 
     def _parse(self, text: str) -> str:
-        if len(text) > 254:
+        if len(text) > _EMAIL_LENGTH:
             raise ValueError("too long")
         return str(_EmailShape()(text))
 
@@ -296,7 +299,7 @@ class ContainerName(_Text):
     message = "Not a valid container name."
 
     def _parse(self, text: str) -> str:
-        if len(text) > 128 or not _CONTAINER.fullmatch(text):
+        if len(text) > _CONTAINER_LENGTH or not _CONTAINER.fullmatch(text):
             raise ValueError("not a container name")
         return text
 
@@ -345,7 +348,7 @@ def is_secret(field: Field[Any]) -> bool:
 class InputSchema(Schema):
     """Base of request bodies and queries; what it does not know is ignored, real clients send more."""
 
-    class Meta:
+    class Meta:  # noqa: D106
         unknown = EXCLUDE
 
 
@@ -356,7 +359,7 @@ class SettingsSchema(Schema):
     in its metadata. Unknown keys are errors. Lists arrive as tuples.
     """
 
-    class Meta:
+    class Meta:  # noqa: D106
         unknown = RAISE
 
     dataclass: ClassVar[type[Any]]
@@ -383,7 +386,7 @@ def _dataclass_default(kind: type[Any], name: str) -> Any:
 
 
 def flatten_errors(messages: Any, prefix: str = "") -> list[str]:
-    """marshmallow's nested messages as lines, each ``dotted.name: sentence``."""
+    """Nested messages of marshmallow as lines, each ``dotted.name: sentence``."""
     if isinstance(messages, Mapping):
         lines: list[str] = []
         for key, inner in messages.items():

@@ -11,7 +11,7 @@ from flatrun_core.fields import Secret, ValidationError
 from flatrun_core.ports.auth import Identity
 from flatrun_core.ports.scheduling import Locks
 from flatrun_core.ports.settings import Note, SettingsChange, SettingsGroup, SettingsResult
-from flatrun_core.settings_file import CannotEdit, SettingsError, edit, unshared, write_atomic
+from flatrun_core.settings_file import EditError, SettingsError, edit, unshared, write_atomic
 from flatrun_core.settings_groups import (
     CORE_GROUPS,
     TOP_LEVEL,
@@ -140,22 +140,23 @@ class SettingsStore:
 
     def _new_text(self, source: SettingsSource, wanted: _Wanted, new: Snapshot) -> str:
         changes = {
-            (*(group.split(".") if group else ()), key): new.schemas[group].fields[key].serialize(
-                key, new.values[group]
-            )
+            (*(group.split(".") if group else ()), key): new.schemas[group]
+            .fields[key]
+            .serialize(key, new.values[group])
             for group, key in wanted
         }
         try:
             return edit(source.text, changes)
-        except CannotEdit as exc:
+        except EditError as exc:
             names = ", ".join(".".join(path) for path in changes)
-            raise _conflict(f"The settings file is written in a way that {names} must be changed by hand") from exc
+            message = f"The settings file is written in a way that {names} must be changed by hand"
+            raise _conflict(message) from exc
 
     def _write(self, source: SettingsSource, text: str) -> None:
         assert source.path is not None  # noqa: S101 - for the type checker: _read_again refused None
         try:
             write_atomic(source.path, text.encode("utf-8"), expect=source.text.encode("utf-8"))
-        except CannotEdit as exc:
+        except EditError as exc:
             raise _conflict("The settings file was edited at the same moment; try again") from exc
         except OSError as exc:
             _LOG.error("the settings file %s cannot be written: %s", source.path, exc)
@@ -177,12 +178,10 @@ class SettingsStore:
                 self._write(replace(source, text=text), source.text)
         except (Conflict, Failed):
             _LOG.exception("the settings file could not be put back after a failed change")
-        self.snapshot = Snapshot(
-            self._groups, change.old, self.snapshot.warnings, self.snapshot.fixed
-        )
+        self.snapshot = Snapshot(self._groups, change.old, self.snapshot.warnings, self.snapshot.fixed)
         try:
             self._apply(SettingsChange(change.new, change.old, change.changed))
-        except Exception:
+        except Exception:  # noqa: BLE001 - the first failure is the one to report
             _LOG.exception("applying the earlier settings again failed")
 
 

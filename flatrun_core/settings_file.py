@@ -19,6 +19,7 @@ from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
 from flatrun_core.errors import StartupError
 
+_NODE_LIMIT = 100_000
 _PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_./@+-]*")
 _NOT_TEXT = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
 # What a parser quotes may be a secret; single marks and the names of its own tokens are not.
@@ -33,14 +34,14 @@ class SettingsError(StartupError):
         self.problems = list(problems)
 
 
-class CannotEdit(Exception):
+class EditError(Exception):
     """The text cannot be changed at this key without changing something else."""
 
 
 def parse(text: str, name: str = "flatrun.yml") -> dict[str, Any]:
     """The mapping a settings text holds; raises ``SettingsError`` with line and column, never a value."""
     try:
-        data = _yaml().load(text)
+        data = unshared(_yaml().load(text))
     except MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
         place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -67,9 +68,9 @@ def _reason(exc: MarkedYAMLError) -> str:
 def edit(text: str, changes: Mapping[tuple[str, ...], Any]) -> str:
     """The text with each key, a path of names, set to a value of JSON types.
 
-    Raises ``CannotEdit`` where anchors or an unusual form make that impossible.
+    Raises ``EditError`` where anchors or an unusual form make that impossible.
     """
-    expected = unshared(parse(text))
+    expected = parse(text)
     for path, value in changes.items():
         text = _set(text, path, value)
         inner = expected
@@ -83,15 +84,19 @@ def edit(text: str, changes: Mapping[tuple[str, ...], Any]) -> str:
     except SettingsError:
         proved = False
     if not proved:
-        raise CannotEdit
+        raise EditError
     return text
 
 
-def unshared(value: Any) -> Any:
-    """A copy in which no two places are one object, as anchors make them."""
+def unshared(value: Any, budget: list[int] | None = None) -> Any:
+    """A copy in which no two places are one object, as anchors make them; ``ValueError`` for a bomb."""
+    budget = budget or [_NODE_LIMIT]
+    budget[0] -= 1
+    if budget[0] < 1:
+        raise ValueError("too many values")
     if isinstance(value, dict):
-        return {key: unshared(inner) for key, inner in value.items()}
-    return [unshared(inner) for inner in value] if isinstance(value, list) else value
+        return {key: unshared(inner, budget) for key, inner in value.items()}
+    return [unshared(inner, budget) for inner in value] if isinstance(value, list) else value
 
 
 def _set(text: str, path: tuple[str, ...], value: Any) -> str:
@@ -103,7 +108,7 @@ def _set(text: str, path: tuple[str, ...], value: Any) -> str:
     node = root
     for depth, name in enumerate(path):
         if not isinstance(node, MappingNode):
-            raise CannotEdit
+            raise EditError
         found = next((pair for pair in node.value if pair[0].value == name), None)
         if found is None:
             return _add(text, node, path[depth:], value)
@@ -219,7 +224,7 @@ def write_atomic(path: Path, data: bytes, *, expect: bytes | None = None) -> Non
     """Replace a file as a whole, mode 0600; a link is followed, the owner stays where that is allowed.
 
     The old file is there, complete, until the new one is on the disk. ``expect`` are the bytes it
-    must still have just before; raises ``CannotEdit`` when it has others, ``OSError`` when it
+    must still have just before; raises ``EditError`` when it has others, ``OSError`` when it
     cannot be written.
     """
     target = path.resolve(strict=True)
@@ -228,13 +233,13 @@ def write_atomic(path: Path, data: bytes, *, expect: bytes | None = None) -> Non
     draft.unlink(missing_ok=True)
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        with open(handle, "wb") as file:
+        with os.fdopen(handle, "wb") as file:
             _keep_owner(handle, target)
             file.write(data)
             file.flush()
             os.fsync(handle)
         if expect is not None and target.read_bytes() != expect:
-            raise CannotEdit
+            raise EditError
         draft.replace(target)
     except BaseException:
         draft.unlink(missing_ok=True)

@@ -35,9 +35,7 @@ class PanelSchema(SettingsSchema):
     dataclass = PanelSettings
     deployments_path = AbsolutePath(metadata={"description": "Folder that holds the deployments."})
     database = Secret(
-        metadata={
-            "description": "URL of the panel's own database; empty for SQLite in the folder of the deployments."
-        }
+        metadata={"description": "URL of the panel's database; empty: SQLite beside the sites."}
     )
 
 
@@ -131,9 +129,7 @@ class ProxySchema(SettingsSchema):
 
 
 CORE_GROUPS: Final[tuple[SettingsGroup, ...]] = (
-    SettingsGroup(
-        "", PanelSchema, published=False, read_only=frozenset({"deployments_path", "database"})
-    ),
+    SettingsGroup("", PanelSchema, published=False, read_only=frozenset({"deployments_path", "database"})),
     SettingsGroup(
         "api", ApiSchema, published=False, read_only=frozenset({"host", "port", "max_streams", "threads"})
     ),

@@ -38,6 +38,7 @@ _OTHER_VARIABLES = frozenset(
     }
 )
 _SECRET_FILE_LIMIT = 65_536
+_SAFE_MESSAGES = frozenset({"Not a valid string.", "Not a valid list.", "Field may not be null."})
 
 
 class Snapshot:
@@ -161,6 +162,8 @@ def _read_text(path: Path) -> str:
 def _nested(overrides: Mapping[str, Any]) -> dict[str, Any]:
     data: dict[str, Any] = {}
     for name, value in overrides.items():
+        if value is None:
+            continue
         *outer, last = name.split(".")
         inner = data
         for part in outer:
@@ -168,7 +171,7 @@ def _nested(overrides: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(value, Mapping):
             inner.setdefault(last, {}).update(_nested(value))
         else:
-            inner[last] = value
+            inner[last] = str(value) if isinstance(value, Path) else value
     return data
 
 
@@ -243,7 +246,9 @@ class _Loading:
             if isinstance(value, Mapping) or value is None or name not in self.names:
                 del own[key]
                 if name not in self.absent:
-                    self.warnings.append(f"{dotted(name, key)}: belongs to no active plugin; kept, without effect")
+                    self.warnings.append(
+                        f"{dotted(name, key)}: belongs to no active plugin; it has no effect"
+                    )
         return own
 
     def _from_environment(self, name: str, fields: Mapping[str, Field[Any]]) -> dict[str, Any]:
@@ -323,11 +328,17 @@ def describe(schema: Schema, group: str, error: ValidationError, raw: Mapping[st
         field = schema.fields.get(key)
         if field is None and key in raw:
             lines.append(f"{dotted(group, key)}: is not a setting{_hint(key, schema.fields)}")
-        elif field is not None and is_secret(field):
-            lines.append(f"{dotted(group, key)}: is not acceptable")
         else:
-            lines += flatten_errors({key: messages}, group)
+            found = flatten_errors({key: messages}, group)
+            hide = field is not None and is_secret(field)
+            lines += [_without_value(line) if hide else line for line in found]
     return lines
+
+
+def _without_value(line: str) -> str:
+    """The problem of a secret: a validator may have put the value into its message."""
+    place, _, message = line.partition(": ")
+    return line if message in _SAFE_MESSAGES else f"{place}: is not acceptable"
 
 
 def settings_table(groups: Sequence[SettingsGroup]) -> str:
@@ -335,10 +346,8 @@ def settings_table(groups: Sequence[SettingsGroup]) -> str:
     rows = ["| key | type | default | environment | description |", "|---|---|---|---|---|"]
     for group, key, field in _all_fields(groups):
         text = str(field.metadata.get("description", "")).replace("|", "\\|")
-        name = variable_name(group.name, key)
-        rows.append(
-            f"| `{dotted(group.name, key)}` | {_type_name(field)} | {_default_text(field)} | `{name}` | {text} |"
-        )
+        names = f"`{dotted(group.name, key)}`", f"`{variable_name(group.name, key)}`"
+        rows.append(f"| {names[0]} | {_type_name(field)} | {_default_text(field)} | {names[1]} | {text} |")
     return "\n".join(rows) + "\n"
 
 
@@ -361,7 +370,7 @@ def _spaced(name: str) -> str:
 
 def _default_text(field: Field[Any]) -> str:
     default = field.load_default() if callable(field.load_default) else field.load_default
-    shown = field._serialize(default, None, None)  # noqa: SLF001 - as its documentation generators do
+    shown = field._serialize(default, None, None)
     if shown in ("", None, []):
         return ""
     return f"`{str(shown).lower() if isinstance(shown, bool) else shown}`"
