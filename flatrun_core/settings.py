@@ -2,15 +2,16 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from flatrun_core.errors import Conflict, Failed, Invalid
 from flatrun_core.fields import Secret, ValidationError
 from flatrun_core.ports.auth import Identity
 from flatrun_core.ports.scheduling import Locks
 from flatrun_core.ports.settings import Note, SettingsChange, SettingsGroup, SettingsResult
+from flatrun_core.settings_docs import settings_schema, settings_table
 from flatrun_core.settings_file import EditError, SettingsError, edit, unshared, write_atomic
 from flatrun_core.settings_groups import (
     CORE_GROUPS,
@@ -21,7 +22,7 @@ from flatrun_core.settings_groups import (
     PluginSettings,
     ProxySettings,
 )
-from flatrun_core.settings_source import SettingsSource, Snapshot, describe, dotted, settings_table
+from flatrun_core.settings_source import SettingsSource, Snapshot, describe, dotted
 
 __all__ = [
     "CORE_GROUPS",
@@ -36,6 +37,8 @@ __all__ = [
     "Snapshot",
     "settings_table",
 ]
+
+T = TypeVar("T")
 
 _LOG = logging.getLogger(__name__)
 _WAIT_SECONDS = 30.0
@@ -53,7 +56,7 @@ class SettingsStore:
         groups: Sequence[SettingsGroup],
         locks: Locks,
         apply: Callable[[SettingsChange], list[Note]],
-        known_absent: Sequence[str] = (),
+        known_absent: Collection[str] = (),
     ) -> None:
         self._source = source
         self._groups = tuple(groups)
@@ -65,6 +68,14 @@ class SettingsStore:
     def published(self) -> dict[str, Any]:
         """What GET answers."""
         return self.snapshot.published()
+
+    def of(self, kind: type[T]) -> T:
+        """The current values of the group that loads ``kind``; see ``Snapshot.of``."""
+        return self.snapshot.of(kind)
+
+    def json_schema(self, names: Collection[str]) -> dict[str, Any]:
+        """The JSON Schema of the groups of these names."""
+        return settings_schema(self._groups, names)
 
     def change(self, body: Mapping[str, Any], identity: Identity) -> SettingsResult:
         """Set the known keys of ``body``, which has the shape of ``published``; the others are ignored.

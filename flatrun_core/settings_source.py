@@ -3,7 +3,7 @@
 import dataclasses
 import difflib
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -142,12 +142,22 @@ class SettingsSource:
         data = parse(text, path.name) if path is not None else {}
         return cls(path, text, data, ours, _nested(overrides or {}))
 
-    def load(self, groups: Sequence[SettingsGroup], *, known_absent: Collection[str] = ()) -> Snapshot:
-        """Validate all groups; ``known_absent`` are groups of plugins that are not active.
+    def load(
+        self,
+        groups: Sequence[SettingsGroup],
+        *,
+        known_absent: Collection[str] = (),
+        partial: bool = False,
+    ) -> Snapshot:
+        """Validate these groups; sections of no group are kept in the file and warned of.
 
-        Raises ``SettingsError`` with every problem there is, each naming its dotted key.
+        ``known_absent`` are groups of plugins that are not active, not worth a warning; with
+        ``partial`` nothing is, as other groups are yet to come. Raises ``SettingsError`` with every
+        problem there is, each naming its dotted key.
         """
-        return _Loading(self, groups, known_absent).run()
+        loading = _Loading(self, groups, known_absent)
+        values = loading.run()
+        return Snapshot(groups, values, () if partial else loading.warnings, loading.fixed)
 
 
 def _read_text(path: Path) -> str:
@@ -190,7 +200,7 @@ class _Loading:
         self.fixed: dict[str, str] = {}
         self.seen: set[str] = set()
 
-    def run(self) -> Snapshot:
+    def run(self) -> dict[str, Any]:
         if len(self.names) != len(self.groups):
             raise SettingsError(["two plugins declare the same settings group"])
         values = {group.name: self._load(group) for group in self.groups}
@@ -199,7 +209,7 @@ class _Loading:
         self._check_variables()
         if self.problems:
             raise SettingsError(self.problems)
-        return Snapshot(self.groups, values, self.warnings, self.fixed)
+        return values
 
     def _prefixes(self) -> set[str]:
         """Every section that contains a group, the whole file included."""
@@ -339,38 +349,3 @@ def _without_value(line: str) -> str:
     """The problem of a secret: a validator may have put the value into its message."""
     place, _, message = line.partition(": ")
     return line if message in _SAFE_MESSAGES else f"{place}: is not acceptable"
-
-
-def settings_table(groups: Sequence[SettingsGroup]) -> str:
-    """All keys as a Markdown table: key, type, default, environment variable, description."""
-    rows = ["| key | type | default | environment | description |", "|---|---|---|---|---|"]
-    for group, key, field in _all_fields(groups):
-        text = str(field.metadata.get("description", "")).replace("|", "\\|")
-        names = f"`{dotted(group.name, key)}`", f"`{variable_name(group.name, key)}`"
-        rows.append(f"| {names[0]} | {_type_name(field)} | {_default_text(field)} | {names[1]} | {text} |")
-    return "\n".join(rows) + "\n"
-
-
-def _all_fields(groups: Sequence[SettingsGroup]) -> Iterator[tuple[SettingsGroup, str, Field[Any]]]:
-    for group in groups:
-        for key, field in group.schema().fields.items():
-            yield group, key, field
-
-
-def _type_name(field: Field[Any]) -> str:
-    if isinstance(field, List):
-        return f"list of {_type_name(field.inner)}"
-    names = {"String": "text", "Integer": "number", "Boolean": "true or false", "AbsolutePath": "path"}
-    return names.get(type(field).__name__) or _spaced(type(field).__name__)
-
-
-def _spaced(name: str) -> str:
-    return "".join(f" {char.lower()}" if char.isupper() else char for char in name).strip()
-
-
-def _default_text(field: Field[Any]) -> str:
-    default = field.load_default() if callable(field.load_default) else field.load_default
-    shown = field._serialize(default, None, None)
-    if shown in ("", None, []):
-        return ""
-    return f"`{str(shown).lower() if isinstance(shown, bool) else shown}`"
