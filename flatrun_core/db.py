@@ -3,15 +3,15 @@
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from peewee import DateTimeField, Field, Model, PeeweeException
-from playhouse.migrations import Runner  # type: ignore[import-untyped]
+from playhouse.migrations import Runner
 
 from flatrun_core.errors import FlatrunError, StartupError, Unavailable
 from flatrun_core.ports.storage import StorageBackend
@@ -20,17 +20,17 @@ log = logging.getLogger(__name__)
 
 
 class UtcDateTimeField(DateTimeField):
-    """A moment: aware in Python, UTC without a zone in the table, alike in every database."""
+    """A moment: with its zone in Python, UTC without one in the table, alike in every database."""
 
     def db_value(self, value: datetime | None) -> datetime | None:
-        """To the table; a naive value is a mistake and raises ``ValueError``."""
+        """To the table; without a zone it is a mistake and raises ``ValueError``."""
         if value is not None and value.tzinfo is None:
             raise ValueError(f"{self.name} needs a datetime with a time zone")
         return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
 
     def python_value(self, value: Any) -> datetime | None:
         """From the table."""
-        moment = super().python_value(value)
+        moment: datetime | None = super().python_value(value)  # type: ignore[no-untyped-call]
         return None if moment is None else moment.replace(tzinfo=UTC)
 
 
@@ -61,6 +61,11 @@ class MigrationSet:
     directory: Path
     models: tuple[type[Model], ...] = ()
 
+    @property
+    def scripts(self) -> list[str]:
+        """Their names, in order; a folder that is not there has none."""
+        return sorted(path.stem for path in self.directory.glob("[0-9]*.py"))
+
 
 class _Depth(threading.local):
     value = 0
@@ -69,7 +74,7 @@ class _Depth(threading.local):
 class PanelDatabase:
     """One open URL: sessions for requests, jobs and commands, and the migrations.
 
-    Models are classes of the process, so binding makes this the process's one live database.
+    Models are classes of the process, so binding them makes this the process's one live database.
     """
 
     def __init__(self, url: str, backend: StorageBackend) -> None:
@@ -78,14 +83,12 @@ class PanelDatabase:
         self._depth = _Depth()
         self.peewee: Any = backend.open(url)
 
-    # --- sessions -------------------------------------------------------------------------------
-
     @contextmanager
     def session(self) -> Iterator[None]:
         """What a request, a job or a command does its queries in; re-entrant for its thread.
 
-        At most one connection a thread, opened at the first query, given back at the end. What the
-        caller left open of a transaction is rolled back. A database that cannot serve raises
+        At most one connection a thread, opened at the first query and given back at the end; what
+        is left open of a transaction is rolled back. A database that cannot serve raises
         ``Unavailable`` ``DATABASE_UNAVAILABLE``.
         """
         self._depth.value += 1
@@ -99,12 +102,16 @@ class PanelDatabase:
                 self._end()
 
     @contextmanager
+    def atomic(self) -> Iterator[None]:
+        """A session with a transaction in it; nested ones are savepoints."""
+        with self.session(), self.peewee.atomic():
+            yield
+
+    @contextmanager
     def translated(self) -> Iterator[None]:
         """Turn errors of the database itself, not those of a query, into ``Unavailable``."""
         try:
             yield
-        except FlatrunError:
-            raise
         except Exception as exc:
             failure = self.unavailable(exc)
             if failure is None:
@@ -112,11 +119,8 @@ class PanelDatabase:
             raise failure from exc
 
     def unavailable(self, error: BaseException) -> Unavailable | None:
-        """The answer for an error of the database itself; None for every other error.
-
-        For the application's error handler; the driver's own text goes to the log only.
-        """
-        reason = self._backend.unavailable(error)
+        """The answer to an error of the database itself, None for any other; its own text is only logged."""
+        reason = None if isinstance(error, FlatrunError) else self._backend.unavailable(error)
         if reason is None:
             return None
         log.warning("the database cannot be used (%s): %s", reason, error)
@@ -135,20 +139,15 @@ class PanelDatabase:
             lazy.active = False
         if self.peewee.is_closed():
             return
-        try:
-            while self.peewee.in_transaction():
-                log.error("a transaction was left open and is rolled back")
+        while self.peewee.in_transaction():
+            log.error("a transaction was left open and is rolled back")
+            with suppress(PeeweeException):  # nothing to roll back when the connection is gone
                 self.peewee.session_rollback()
-            self.peewee.close()
-        except PeeweeException:
-            log.warning("a connection could not be given back", exc_info=True)
-            self.peewee.dispose()
+        self.peewee.close()
 
     def close(self) -> None:
         """Close every connection there is, used or idle."""
         (getattr(self.peewee, "close_all", None) or self.peewee.close)()
-
-    # --- models and migrations ------------------------------------------------------------------
 
     def bind(self, models: Iterable[type[Model]]) -> None:
         """Make this the database of the models."""
@@ -161,38 +160,19 @@ class PanelDatabase:
 
     def pending(self, sets: Sequence[MigrationSet]) -> list[str]:
         """Scripts not yet applied, as ``slug/0001_name``, in the order they would be."""
-        if self.is_empty():
-            return [f"{one.slug}/{script}" for one in sets for script in _scripts(one)]
         with self.session():
-            return [
-                f"{one.slug}/{script}"
-                for one in sets
-                for script in _scripts(one)
-                if script not in self._applied(one)
-            ]
+            return [f"{one.slug}/{name}" for one in sets for name in self._pending(one)]
 
     def unknown_applied(self, sets: Sequence[MigrationSet]) -> list[str]:
-        """Scripts in the history that this program does not have: the database is newer than it."""
-        if self.is_empty():
-            return []
+        """Applied scripts that this program does not have: the database is newer than it."""
         with self.session():
-            return [
-                f"{one.slug}/{script}" for one in sets for script in sorted(self._applied(one) - _scripts(one).keys())
-            ]
+            unknown = {one.slug: self._applied(one).difference(one.scripts) for one in sets}
+            return [f"{slug}/{name}" for slug, names in unknown.items() for name in sorted(names)]
 
-    def backup(self, name: str = "") -> Path | None:
+    def backup(self) -> Path | None:
         """A copy of the database in ``backups`` beside it; None where the server keeps its own."""
-        target = Path("backups") / (name or f"before-migration-{now():%Y%m%dT%H%M%S%fZ}.db")
         with self.translated():
-            return self._backend.backup(self._url, target)
-
-    def prepare(self, sets: Sequence[MigrationSet], *, migrate: bool = False) -> list[str]:
-        """What a start does: an empty database is made, an older one only migrated when told.
-
-        Returns what was applied. Raises ``StartupError`` for pending scripts without ``migrate``,
-        for a database newer than the program, and for one that cannot be used.
-        """
-        return self._exclusively(sets, lambda empty: empty or migrate)
+            return self._backend.backup(self._url, Path("backups", f"panel-{now():%Y%m%dT%H%M%S%fZ}.db"))
 
     def migrate(self, sets: Sequence[MigrationSet]) -> list[str]:
         """Apply what is pending, after a copy, one process at a time; returns what was applied.
@@ -200,16 +180,22 @@ class PanelDatabase:
         Each script is one transaction with its line in the history. A failing one raises
         ``StartupError`` with its name; those before it stay applied.
         """
-        return self._exclusively(sets, lambda empty: True)
+        return self.prepare(sets, migrate=True)
 
-    def _exclusively(self, sets: Sequence[MigrationSet], allowed: Callable[[bool], bool]) -> list[str]:
+    def prepare(self, sets: Sequence[MigrationSet], *, migrate: bool = False) -> list[str]:
+        """What a start does: an empty database is made, an older one migrated only when told.
+
+        Raises ``StartupError`` for one that is older without ``migrate``, newer than the program,
+        or cannot be used.
+        """
         try:
             with self.session(), self._backend.migration_lock(self.peewee):
-                return self._migrate(sets, allowed)
+                self._check(sets, migrate)
+                return [name for one in sets for name in self._apply(one)]
         except (Unavailable, OSError) as exc:
             raise StartupError(f"{exc} ({exc.__cause__ or type(exc).__name__})") from exc
 
-    def _migrate(self, sets: Sequence[MigrationSet], allowed: Callable[[bool], bool]) -> list[str]:
+    def _check(self, sets: Sequence[MigrationSet], migrate: bool) -> None:
         newer = self.unknown_applied(sets)
         if newer:
             raise StartupError(
@@ -217,41 +203,32 @@ class PanelDatabase:
                 "install that version, or go back to a copy of the database from before"
             )
         pending = self.pending(sets)
-        empty = self.is_empty()
-        if pending and not allowed(empty):
-            raise StartupError(
-                f"the database is older than the program; run 'flatrun migrate' (pending: {', '.join(pending)})"
-            )
-        if pending and not empty:
-            log.info("the database was copied to %s", self.backup())
-        done: list[str] = []
-        for one in sets:
-            done += self._migrate_set(one)
-        return done
+        if not pending or self.is_empty():
+            return
+        if not migrate:
+            behind = ", ".join(pending)
+            raise StartupError(f"the database is older than the program ({behind}); run 'flatrun migrate'")
+        log.info("before the migration the database was copied to %s", self.backup())
 
-    def _migrate_set(self, one: MigrationSet) -> list[str]:
-        runner = self._runner(one)
-        done = []
-        for script in [s for s in _scripts(one) if s not in self._applied(one)]:
+    def _apply(self, one: MigrationSet) -> Iterator[str]:
+        for name in self._pending(one):
             try:
-                runner.up(target=script)
+                self._runner(one).up(target=name)
             except Exception as exc:
                 reason = self._backend.unavailable(exc) or exc
-                raise StartupError(f"the migration {one.slug}/{script} failed: {reason}") from exc
-            log.info("applied the migration %s/%s", one.slug, script)
-            done.append(f"{one.slug}/{script}")
-        return done
+                raise StartupError(f"the migration {one.slug}/{name} failed: {reason}") from exc
+            log.info("applied the migration %s/%s", one.slug, name)
+            yield f"{one.slug}/{name}"
+
+    def _pending(self, one: MigrationSet) -> list[str]:
+        applied = self._applied(one)
+        return [name for name in one.scripts if name not in applied]
+
+    def _applied(self, one: MigrationSet) -> set[str]:
+        return set() if self._backend.is_empty(self.peewee) else set(self._runner(one).applied())
 
     def _runner(self, one: MigrationSet) -> Any:
         return Runner(self.peewee, str(one.directory), table_name=f"{one.slug}_schema_migration")
-
-    def _applied(self, one: MigrationSet) -> set[str]:
-        return set(self._runner(one).applied())
-
-
-def _scripts(one: MigrationSet) -> dict[str, Path]:
-    """The set's scripts by name, in order; a folder that is not there has none."""
-    return {path.stem: path for path in sorted(one.directory.glob("[0-9]*.py"))}
 
 
 def open_database(url: str, backends: Sequence[StorageBackend]) -> PanelDatabase:
@@ -264,4 +241,4 @@ def open_database(url: str, backends: Sequence[StorageBackend]) -> PanelDatabase
         if scheme in backend.schemes:
             return PanelDatabase(url, backend)
     known = ", ".join(sorted(name for backend in backends for name in backend.schemes))
-    raise StartupError(f"no storage backend serves the database URL's scheme '{scheme}'; there are {known}")
+    raise StartupError(f"no storage backend serves database URLs of the scheme '{scheme}', only {known}")

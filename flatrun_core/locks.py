@@ -15,17 +15,13 @@ from flatrun_core.ports.scheduling import LOCK_ORDER, Locks
 Key = tuple[int, str]
 
 
-@dataclass(slots=True)
-class _Ticket:
-    thread: int
-    granted: threading.Event = field(default_factory=threading.Event)
+@dataclass(slots=True, eq=False)
+class _Claim:
+    """One thread's hold on a lock, or its place in the queue for it."""
 
-
-@dataclass(slots=True)
-class _Holding:
-    thread: int
+    thread: int = field(default_factory=threading.get_ident)
     depth: int = 1
-    queue: deque[_Ticket] = field(default_factory=deque)
+    granted: threading.Event = field(default_factory=threading.Event)
 
 
 class _Mine(threading.local):
@@ -36,19 +32,21 @@ class _Mine(threading.local):
 class LockTable(Locks):
     """Named locks of one process, first come first served.
 
-    A lock is handed from its holder to the one that waits longest, so nobody who comes later gets
-    it before. What nobody holds is forgotten: the table is as large as what is in use.
+    A lock goes from its holder straight to the one that waits longest, so nobody who comes later
+    gets it before. What nobody holds is forgotten: the table is as large as what is in use.
     """
 
     def __init__(self) -> None:
         self._mutex = threading.Lock()
-        self._held: dict[Key, _Holding] = {}
+        self._claims: dict[Key, deque[_Claim]] = {}  # the first one holds it
         self._mine = _Mine()
 
     @contextmanager
     def hold(self, kind: str, name: str = "", wait: float = 0) -> Iterator[None]:
         """Hold a lock; see the port. Two of one kind are taken by sorted name only."""
-        key = self._key(kind, name)
+        if kind not in LOCK_ORDER:
+            raise RuntimeError(f"there is no kind of lock '{kind}', only {', '.join(LOCK_ORDER)}")
+        key = (LOCK_ORDER.index(kind), name)
         self._check_order(key)
         self._acquire(key, wait)
         self._mine.keys.append(key)
@@ -58,73 +56,61 @@ class LockTable(Locks):
             self._mine.keys.remove(key)
             self._release(key)
 
-    def busy(self) -> int:
-        """How many locks are held now."""
-        return len(self._held)
-
-    @staticmethod
-    def _key(kind: str, name: str) -> Key:
-        if kind not in LOCK_ORDER:
-            raise RuntimeError(f"there is no kind of lock '{kind}', only {', '.join(LOCK_ORDER)}")
-        return LOCK_ORDER.index(kind), name
-
     def _check_order(self, key: Key) -> None:
         mine = self._mine.keys
         if mine and key not in mine and key < max(mine):
-            held = max(mine)
             raise RuntimeError(
-                f"the lock {LOCK_ORDER[key[0]]} '{key[1]}' was asked for while holding "
-                f"{LOCK_ORDER[held[0]]} '{held[1]}'; the order is {', '.join(LOCK_ORDER)}, then by name"
+                f"the lock '{_name(key)}' was asked for while holding '{_name(max(mine))}'; "
+                f"the order is {', '.join(LOCK_ORDER)}, and within a kind by name"
             )
 
     def _acquire(self, key: Key, wait: float) -> None:
-        me = threading.get_ident()
+        mine = _Claim()
         with self._mutex:
-            holding = self._held.get(key)
-            if holding is None:
-                self._held[key] = _Holding(me)
+            queue = self._claims.setdefault(key, deque())
+            if not queue:
+                mine.granted.set()
+            elif queue[0].thread == mine.thread:
+                queue[0].depth += 1
                 return
-            if holding.thread == me:
-                holding.depth += 1
-                return
-            if wait <= 0:
+            elif wait <= 0:
                 raise _busy(key)
-            ticket = _Ticket(me)
-            holding.queue.append(ticket)
+            queue.append(mine)
         try:
-            granted = ticket.granted.wait(wait)
-        except BaseException:
-            if self._withdraw(key, ticket):
+            if not mine.granted.wait(wait):
+                raise _busy(key)
+        except BaseException:  # of a signal's handler, too
+            if not self._withdraw(key, mine):
                 self._release(key)
             raise
-        if not granted and not self._withdraw(key, ticket):
-            raise _busy(key)
 
-    def _withdraw(self, key: Key, ticket: _Ticket) -> bool:
-        """Leave the queue; True when the lock was handed over at the last moment."""
+    def _withdraw(self, key: Key, mine: _Claim) -> bool:
+        """Leave the queue; False when the lock was handed over at the last moment."""
         with self._mutex:
-            if ticket.granted.is_set():
+            if not mine.granted.is_set():
+                self._claims[key].remove(mine)
                 return True
-            self._held[key].queue.remove(ticket)
-            return False
+        return False
 
     def _release(self, key: Key) -> None:
         with self._mutex:
-            holding = self._held[key]
-            holding.depth -= 1
-            if holding.depth:
+            queue = self._claims[key]
+            queue[0].depth -= 1
+            if queue[0].depth:
                 return
-            if not holding.queue:
-                del self._held[key]
-                return
-            ticket = holding.queue.popleft()
-            holding.thread, holding.depth = ticket.thread, 1
-            ticket.granted.set()
+            queue.popleft()
+            if queue:
+                queue[0].granted.set()
+            else:
+                del self._claims[key]
+
+
+def _name(key: Key) -> str:
+    return f"{LOCK_ORDER[key[0]]} {key[1]}".strip()
 
 
 def _busy(key: Key) -> Conflict:
-    what = f"{LOCK_ORDER[key[0]]} {key[1]}".strip()
-    return Conflict(f"Another operation on {what} is in progress", code="OPERATION_IN_PROGRESS")
+    return Conflict(f"Another operation on {_name(key)} is in progress", code="OPERATION_IN_PROGRESS")
 
 
 class FileLock:

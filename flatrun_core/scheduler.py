@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import schedule
 
@@ -78,9 +79,11 @@ class TimerThread:
     def _run(self) -> None:
         scheduler = schedule.Scheduler()
         for timer in self._timers:
-            job = scheduler.every(timer.every.total_seconds()).seconds.do(self._guarded, timer.name, timer.run)
+            # Fractions of a second work too, whatever the annotation of the library says.
+            every: Any = timer.every.total_seconds()
+            job = scheduler.every(every).seconds.do(self._guarded, timer.name, timer.run)
             if timer.first_after is not None:
-                job.next_run = datetime.now() + timer.first_after
+                job.next_run = datetime.now() + timer.first_after  # noqa: DTZ005 - as the library reckons
         while not self._stopping.is_set():
             scheduler.run_pending()
             idle = scheduler.idle_seconds

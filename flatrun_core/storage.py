@@ -7,25 +7,25 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote, unquote, urlsplit
 
 from peewee import PeeweeException
-from playhouse.pool import MaxConnectionsExceeded, PooledSqliteDatabase  # type: ignore[import-untyped]
-from playhouse.postgres_ext import PooledPsycopg3Database  # type: ignore[import-untyped]
+from playhouse.pool import MaxConnectionsExceeded, PooledSqliteDatabase
+from playhouse.postgres_ext import PooledPsycopg3Database
 
 from flatrun_core.errors import StartupError, Unavailable
 from flatrun_core.locks import FileLock
 from flatrun_core.ports.storage import StorageBackend
 
-MIGRATION_WAIT = 60.0  # seconds
-CONNECT_TIMEOUT = 5  # seconds
-POOL_SIZE = 20
+MIGRATION_WAIT: Final = 60.0  # seconds
+CONNECT_TIMEOUT: Final = 5  # seconds
+POOL_SIZE: Final = 20
+PRAGMAS: Final = {"journal_mode": "wal", "foreign_keys": 1, "busy_timeout": 5000, "synchronous": "normal"}
+ADVISORY_LOCK: Final = 0x666C617472756E
 
-PRAGMAS = {"journal_mode": "wal", "foreign_keys": 1, "busy_timeout": 5000, "synchronous": "normal"}
-
-# SQLite's primary result codes that say something of the disk or of another process, not of the query.
-SQLITE_REASONS = {
+# The primary result codes that speak of the disk or of another process, not of the query.
+_SQLITE_REASONS: Final = {
     sqlite3.SQLITE_BUSY: "another write takes too long",
     sqlite3.SQLITE_LOCKED: "another write takes too long",
     sqlite3.SQLITE_READONLY: "it is read-only",
@@ -33,7 +33,6 @@ SQLITE_REASONS = {
     sqlite3.SQLITE_CORRUPT: "its file is damaged",
     sqlite3.SQLITE_FULL: "the disk is full",
     sqlite3.SQLITE_CANTOPEN: "its file cannot be opened",
-    sqlite3.SQLITE_PERM: "its file cannot be opened",
     sqlite3.SQLITE_NOTADB: "its file is no SQLite database",
 }
 
@@ -45,7 +44,7 @@ class _InSession(threading.local):
 class ConnectsInSession:
     """Mixin before a peewee database: connect at a session's first query, refuse queries outside of one.
 
-    So a request that needs no row costs no connection, and one forgotten open is impossible.
+    So a request that needs no row costs no connection, and none is forgotten open.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -64,18 +63,19 @@ class ConnectsInSession:
 
 class _Sqlite(ConnectsInSession, PooledSqliteDatabase):  # type: ignore[misc]
     def _connect(self) -> Any:
+        path = Path(self.database)
         try:
-            path = Path(self.database)
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with suppress(FileExistsError):  # SQLite itself would make it readable by everybody
+            with suppress(FileExistsError):  # made here, because SQLite makes it as the umask says
                 os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         except OSError as exc:
-            raise Unavailable(_sentence(_why(exc)), code="DATABASE_UNAVAILABLE") from exc
+            reason = f"The database is not available: its file cannot be made ({exc.strerror})"
+            raise Unavailable(reason, code="DATABASE_UNAVAILABLE") from exc
         return super()._connect()
 
 
 class SqliteStorage(StorageBackend):
-    """One file, ``sqlite:////absolute/path.db``; WAL, foreign keys on, writes that wait for one another."""
+    """One file, ``sqlite:////absolute/path.db``: WAL, foreign keys on, writers wait for one another."""
 
     name = "sqlite"
     schemes = ("sqlite",)
@@ -83,18 +83,12 @@ class SqliteStorage(StorageBackend):
     def open(self, url: str) -> Any:
         """See the port."""
         # IMMEDIATE, because a transaction that reads before it writes is refused at once, without
-        # the busy timeout, when another process wrote in between.
-        return _Sqlite(
-            str(sqlite_path(url)),
-            pragmas=PRAGMAS,
-            timeout=5,
-            lock_type="IMMEDIATE",
-            max_connections=0,
-            check_same_thread=False,
-        )
+        # the busy timeout, when somebody else wrote in between.
+        options = {"lock_type": "IMMEDIATE", "max_connections": 0, "check_same_thread": False}
+        return _Sqlite(str(sqlite_path(url)), pragmas=PRAGMAS, **options)
 
     def backup(self, url: str, target: Path) -> Path | None:
-        """See the port; by SQLite's online backup, so readers and writers may go on."""
+        """See the port; by SQLite's online backup, so that readers and writers go on."""
         source = sqlite_path(url)
         copy = source.parent / target
         copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -112,43 +106,38 @@ class SqliteStorage(StorageBackend):
     def is_empty(self, database: Any) -> bool:
         """See the port; a file that is not there is not made."""
         path = Path(database.database)
-        return not path.exists() or path.stat().st_size == 0 or not database.get_tables()
+        return not path.exists() or not path.stat().st_size or not database.get_tables()
 
     @contextmanager
     def migration_lock(self, database: Any) -> Iterator[None]:
         """See the port; a lock file beside the database."""
-        path = Path(database.database)
-        lock = FileLock(path.with_name(path.name + ".lock"))
+        lock = FileLock(Path(database.database + ".lock"))
+        _wait_for(lock.acquire)
         try:
-            _wait_for(lock.acquire)
             yield
         finally:
             lock.release()
 
     def unavailable(self, error: BaseException) -> str | None:
         """See the port."""
-        driver = _driver_error(error)
-        if isinstance(driver, OSError):
-            return _why(driver)
-        if not isinstance(driver, sqlite3.Error):
-            return None
-        return SQLITE_REASONS.get(getattr(driver, "sqlite_errorcode", 0) & 0xFF)
+        code = getattr(_of_driver(error), "sqlite_errorcode", 0)
+        return _SQLITE_REASONS.get(code & 0xFF)
 
 
 class _Postgres(ConnectsInSession, PooledPsycopg3Database):  # type: ignore[misc]
-    _failed: tuple[float, BaseException] | None = None
+    _failure: tuple[float, Exception] | None = None
 
     def _connect(self) -> Any:
         # peewee connects one thread at a time. When the server does not answer, those that queued
-        # up meanwhile share the one answer, or the last of them would wait for all.
-        if self._failed and time.monotonic() - self._failed[0] < 1:
-            raise self._failed[1]
+        # up meanwhile share one answer, or the last of them would wait for all.
+        if self._failure and time.monotonic() - self._failure[0] < 1:
+            raise self._failure[1]
         try:
             return super()._connect()
         except MaxConnectionsExceeded:
             raise
         except Exception as exc:
-            self._failed = (time.monotonic(), exc)
+            self._failure = (time.monotonic(), exc)
             raise
 
 
@@ -159,20 +148,19 @@ class PostgresStorage(StorageBackend):
     schemes = ("postgresql", "postgres")
 
     def open(self, url: str) -> Any:
-        """See the port. The URL is taken apart here, so that no object keeps or shows it."""
+        """See the port. The URL is taken apart here, so that nothing keeps or shows it."""
         try:
-            import psycopg.conninfo
+            from psycopg import Error, conninfo  # noqa: PLC0415 - an extra, not everybody has it
         except ImportError as exc:
             raise StartupError("PostgreSQL needs psycopg: pip install 'psycopg[binary]'") from exc
         try:
-            parts: dict[str, Any] = psycopg.conninfo.conninfo_to_dict(url)
-        except psycopg.Error:
+            parts: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT, "application_name": "flatrun"}
+            parts |= conninfo.conninfo_to_dict(url)
+        except Error:
             # The driver's own text quotes the URL, and with it the password.
             raise StartupError("the database URL is no valid PostgreSQL URL") from None
         if not parts.get("dbname"):
             raise StartupError("the database URL names no database: postgresql://user@host/DATABASE")
-        parts.setdefault("connect_timeout", CONNECT_TIMEOUT)
-        parts.setdefault("application_name", "flatrun")
         return _Postgres(parts.pop("dbname"), max_connections=POOL_SIZE, timeout=CONNECT_TIMEOUT, **parts)
 
     def backup(self, url: str, target: Path) -> Path | None:
@@ -187,48 +175,39 @@ class PostgresStorage(StorageBackend):
     def migration_lock(self, database: Any) -> Iterator[None]:
         """See the port; an advisory lock, which the server drops with the connection."""
 
-        def take() -> bool:
-            return bool(database.execute_sql("SELECT pg_try_advisory_lock(%s)", (_ADVISORY_LOCK,)).fetchone()[0])
+        def call(function: str) -> bool:
+            return bool(database.execute_sql(f"SELECT {function}(%s)", (ADVISORY_LOCK,)).fetchone()[0])
 
-        _wait_for(take)
+        _wait_for(lambda: call("pg_try_advisory_lock"))
         try:
             yield
         finally:
-            with suppress(PeeweeException):  # gone with the connection, when that is gone
-                database.execute_sql("SELECT pg_advisory_unlock(%s)", (_ADVISORY_LOCK,))
+            with suppress(PeeweeException):  # went with the connection, when that is gone
+                call("pg_advisory_unlock")
 
     def unavailable(self, error: BaseException) -> str | None:
         """See the port."""
         if isinstance(error, MaxConnectionsExceeded):
             return "all its connections are in use"
-        driver = _driver_error(error)
-        module = type(driver).__module__.partition(".")[0]
-        if module != "psycopg":
+        driver = _of_driver(error)
+        if not type(driver).__module__.startswith("psycopg"):
             return None
-        return _postgres_reason(getattr(driver, "sqlstate", None), type(driver).__name__)
-
-
-_ADVISORY_LOCK = 0x666C617472756E  # "flatrun"
-
-
-def _postgres_reason(state: str | None, kind: str) -> str | None:
-    if state is None:
-        # Errors of the connection itself carry no state; errors of a query always do.
-        return "the server cannot be reached" if kind in ("OperationalError", "ConnectionTimeout") else None
-    if state == "25006":
-        return "it is read-only"
-    if state == "53100":
-        return "the disk is full"
-    return "the server cannot serve now" if state[:3] in ("57P",) or state[:2] in ("08", "53", "58") else None
+        state: str | None = getattr(driver, "sqlstate", None)
+        if state is None:  # errors of the connection have none, errors of a query always do
+            lost = any(kind.__name__ == "OperationalError" for kind in type(driver).__mro__)
+            return "the server cannot be reached" if lost else None
+        known = {"25006": "it is read-only", "53100": "the disk is full"}
+        busy = state.startswith(("08", "53", "57P", "58"))
+        return known.get(state, "the server cannot serve now" if busy else None)
 
 
 def sqlite_path(url: str) -> Path:
-    """The file of a ``sqlite:`` URL, always absolute, so that it never depends on where one stands."""
+    """The file of a ``sqlite:`` URL; always absolute, so that it never depends on where one stands."""
     parts = urlsplit(url)
-    path = "/" + unquote(parts.path).lstrip("/")
-    if parts.netloc or parts.query or parts.fragment or path == "/" or "\0" in path or ":memory:" in path:
-        raise StartupError("the database URL is not sqlite:////absolute/path/to/file.db")
-    return Path(path)
+    path = unquote(parts.path).lstrip("/")
+    if parts.netloc or parts.query or parts.fragment or not path or "\0" in path or path.startswith(":"):
+        raise StartupError("the database URL is not of the form sqlite:////absolute/path/to/file.db")
+    return Path("/", path)
 
 
 def sqlite_url(path: Path) -> str:
@@ -236,19 +215,10 @@ def sqlite_url(path: Path) -> str:
     return "sqlite:///" + quote(str(path.absolute()))
 
 
-def _driver_error(error: BaseException) -> BaseException:
+def _of_driver(error: BaseException) -> BaseException:
     """What the driver raised: peewee keeps it as the first argument of its own exception."""
-    if isinstance(error, PeeweeException) and error.args and isinstance(error.args[0], BaseException):
-        return error.args[0]
-    return error
-
-
-def _why(error: OSError) -> str:
-    return f"its file cannot be opened: {error.strerror or 'unknown error'}"
-
-
-def _sentence(reason: str) -> str:
-    return f"The database is not available: {reason}"
+    first = error.args[0] if isinstance(error, PeeweeException) and error.args else None
+    return first if isinstance(first, BaseException) else error
 
 
 def _wait_for(take: Callable[[], bool]) -> None:

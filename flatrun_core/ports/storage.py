@@ -36,12 +36,14 @@ class StorageBackend(Protocol):
         """Hold off every other process that would migrate; ``StartupError`` when it takes over a minute."""
 
     def unavailable(self, error: BaseException) -> str | None:
-        """Why the database cannot be used now ("the disk is full"), or None when ``error`` means another thing."""
+        """Why the database cannot be used now ("the disk is full"); None when ``error`` is another thing."""
 
 
 class PanelStore(Protocol):
-    """The open database, for plugins: one use case is one ``atomic``, never held over Docker, a
-    program or the network."""
+    """The open database, for plugins.
+
+    One use case is one ``atomic``, never held over Docker, a program or the network.
+    """
 
     def session(self) -> AbstractContextManager[Any]:
         """A connection of this thread's own; re-entrant."""
