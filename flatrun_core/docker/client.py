@@ -1,0 +1,209 @@
+"""Talks HTTP to the Engine: one negotiated docker-py client, time limits, and typed failures."""
+
+import contextlib
+import http.client
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import docker
+import docker.errors
+import docker.utils
+import requests
+import urllib3.exceptions
+
+from flatrun_core.docker.refusals import engine_refusal
+from flatrun_core.errors import DockerUnavailable
+
+CONNECT_TIMEOUT: Final = 2.0
+READ_TIMEOUT: Final = 5
+_BODY_TIMEOUT: Final = 30.0
+_ERROR: Final = 400
+_POOL: Final = 64
+_BROKEN: Final = (
+    requests.RequestException,
+    urllib3.exceptions.HTTPError,
+    docker.errors.DockerException,
+    http.client.HTTPException,
+    OSError,
+)
+
+
+class RefusedError(Exception):
+    """The Engine answered with an error; callers that expect this status turn it into their own."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+class Stream:
+    """The bytes of an answer as they come. ``close`` from any thread ends the reading at once."""
+
+    def __init__(self, response: requests.Response, idle: float | None) -> None:
+        self._raw = response.raw
+        self._closed = threading.Event()
+        connection = self._raw.connection
+        if connection is not None and connection.sock is not None:
+            connection.sock.settimeout(idle)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Chunks until the Engine ends it or ``close`` is called; ``DockerUnavailable`` when it breaks."""
+        try:
+            while chunk := self._raw.read1(1 << 16):
+                yield chunk
+        except (*_BROKEN, ValueError, AttributeError) as exc:
+            # Closed under the reader, urllib3 fails in any of these ways.
+            if not self._closed.is_set():
+                raise unreachable(exc) from exc
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """End it; again is no error."""
+        if self._closed.is_set():
+            return
+        self._closed.set()
+        # Shut down first: closing alone would wait for whoever is blocked in reading.
+        with contextlib.suppress(OSError, ValueError, RuntimeError, AttributeError):
+            self._raw.shutdown()
+        with contextlib.suppress(*_BROKEN, ValueError, AttributeError):
+            self._raw.close()
+
+
+class EngineClient:
+    """Requests to the Engine at ``host`` (DOCKER_HOST's notation), safe for many threads.
+
+    Nothing is asked before the first request; the API version is negotiated then.
+    """
+
+    def __init__(self, host: str | None = None, *, environ: Mapping[str, str] | None = None) -> None:
+        source = dict(os.environ if environ is None else environ)
+        if host is not None:
+            source["DOCKER_HOST"] = host
+        self._environ = source
+        self._api: docker.APIClient | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def api_version(self) -> str:
+        """The API version both sides speak."""
+        return str(self._connected().api_version)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        body: Any = None,
+        timeout: float = READ_TIMEOUT,
+    ) -> Any:
+        """The JSON answer (None when empty). Raises ``RefusedError`` and ``DockerUnavailable``."""
+        response = self._send(method, path, params, body, timeout, stream=False)
+        try:
+            return response.json() if response.content else None
+        except ValueError as exc:
+            raise DockerUnavailable("The Docker Engine gave an answer that is not JSON") from exc
+
+    def stream(self, path: str, *, params: Mapping[str, Any], endless: bool) -> Stream:
+        """An answer read as it comes; an ``endless`` one may be silent for as long as it likes."""
+        response = self._send("GET", path, params, None, READ_TIMEOUT, stream=True)
+        return Stream(response, None if endless else _BODY_TIMEOUT)
+
+    def forget(self) -> None:
+        """Negotiate again at the next request: the Engine behind the socket may be another one."""
+        with self._lock:
+            api, self._api = self._api, None
+        if api is not None:
+            api.close()
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, Any] | None,
+        body: Any,
+        timeout: float,
+        *,
+        stream: bool,
+    ) -> requests.Response:
+        for last in (method != "GET", True):
+            try:
+                api = self._connected()
+                response: requests.Response = api.request(
+                    method,
+                    f"{api.base_url}/v{api.api_version}{path}",
+                    params=params,
+                    json=body,
+                    timeout=(CONNECT_TIMEOUT, timeout),
+                    stream=stream,
+                )
+                break
+            except requests.Timeout as exc:
+                raise DockerUnavailable(
+                    f"The Docker Engine did not answer within {timeout:g} seconds"
+                ) from exc
+            except _BROKEN as exc:
+                # A kept connection may have died with the Engine it led to; one more try is a new one.
+                if last:
+                    raise unreachable(exc) from exc
+        if response.status_code >= _ERROR:
+            raise RefusedError(response.status_code, _message(response))
+        return response
+
+    def _connected(self) -> docker.APIClient:
+        api = self._api
+        if api is None:
+            # Not under the lock: one Engine that hangs must not make callers wait for one another.
+            options = docker.utils.kwargs_from_env(environment=self._environ)
+            api = docker.APIClient(version="auto", timeout=READ_TIMEOUT, max_pool_size=_POOL, **options)
+            if api.base_url.startswith("http+docker:"):
+                api.trust_env = False  # proxies and netrc mean nothing to a socket, and cost time
+            with self._lock:
+                self._api = self._api or api
+                api = self._api
+        return api
+
+
+def unreachable(exc: BaseException) -> DockerUnavailable:
+    """The error for a connection that failed, with the operating system's reason but no path."""
+    found = _os_error(exc)
+    if "timed out" in str(exc).lower():
+        reason = "it did not answer in time"
+    elif found is not None and found.errno:
+        reason = os.strerror(found.errno).lower()
+    else:
+        reason = "the connection broke"
+    return DockerUnavailable(f"The Docker Engine cannot be reached ({reason}). Is it running?")
+
+
+def _os_error(exc: BaseException | None) -> OSError | None:
+    seen = 0
+    while exc is not None and seen < 10:  # noqa: PLR2004 - chains are short, but may be circular
+        inner = [arg for arg in exc.args if isinstance(arg, BaseException)]
+        if isinstance(exc, OSError) and not isinstance(exc, requests.RequestException):
+            return exc
+        exc = inner[0] if inner else exc.__cause__ or exc.__context__
+        seen += 1
+    return None
+
+
+def _message(response: requests.Response) -> str:
+    try:
+        text = str(response.json()["message"])
+    except (ValueError, KeyError, TypeError, requests.RequestException):
+        text = f"status {response.status_code}"
+    response.close()
+    return text.strip() or f"status {response.status_code}"
+
+
+@contextlib.contextmanager
+def refusals() -> Iterator[None]:
+    """Whatever the Engine refuses inside, and nobody turned into something better, is a ``Failed``."""
+    try:
+        yield
+    except RefusedError as exc:
+        raise engine_refusal(exc.message) from exc

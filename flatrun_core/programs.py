@@ -1,0 +1,241 @@
+"""Runs programs for everybody: bounded in time and in memory, and never by a shell."""
+
+import contextlib
+import logging
+import os
+import re
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Final, cast
+
+from flatrun_core.errors import Failed, Invalid, TimedOut, Unavailable
+from flatrun_core.ports.programs import Completed, Programs
+
+logger = logging.getLogger(__name__)
+
+OUTPUT_LIMIT: Final = 1 << 20
+_POLL: Final = 0.05
+_CHUNK: Final = 1 << 16
+_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+_INHERITED: Final = (
+    *("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "XDG_RUNTIME_DIR", "SSH_AUTH_SOCK"),
+    *("DOCKER_HOST", "DOCKER_CONFIG", "DOCKER_CONTEXT", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR"),
+)
+
+
+def plain(text: str) -> str:
+    """The text without terminal colours, cursor movements and titles."""
+    return _ANSI.sub("", text)
+
+
+class ProgramRunner(Programs):
+    """Each program gets a session of its own, no input unless given, and no descriptor of ours.
+
+    ``grace`` is how many seconds a program over its limit has to end by itself after SIGTERM.
+    """
+
+    def __init__(self, environ: Mapping[str, str] | None = None, *, grace: float = 2.0) -> None:
+        source = os.environ if environ is None else environ
+        self._environ = {name: source[name] for name in _INHERITED if name in source}
+        self._environ.setdefault("PATH", os.defpath)
+        self._environ.setdefault("HOME", str(Path("~").expanduser()))
+        self._grace = grace
+
+    def run(
+        self,
+        args: Sequence[str],
+        *,
+        timeout: float,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        stdin: bytes | None = None,
+    ) -> Completed:
+        """Run to the end; see the port. What the program left running in its group ends with it."""
+        started = time.monotonic()
+        process = _start(tuple(args), cwd, {**self._environ, **(env or {})}, stdin is not None)
+        reader = _Reader(process, stdin)
+        ended = False
+        try:
+            ended = reader.drain(started + timeout)
+        finally:
+            reader.close()
+            _end_group(process, 0.0 if ended else self._grace)
+        name = Path(args[0]).name
+        if not ended:
+            logger.warning("%s was ended after its limit of %g seconds", name, timeout)
+            text = f"{name} took longer than {timeout:g} seconds and was stopped"
+            raise TimedOut(text, output=reader.output())
+        logger.debug("%s ended with %d after %.2f s", name, process.returncode, time.monotonic() - started)
+        return Completed(tuple(args), process.returncode, reader.stdout(), reader.output())
+
+
+def _start(
+    args: tuple[str, ...], cwd: Path | None, env: Mapping[str, str], with_input: bool
+) -> subprocess.Popen[bytes]:
+    if not args or any("\0" in text for text in (*args, *env, *env.values())):
+        raise Invalid("A program's argument or environment contains a NUL character")
+    name = Path(args[0]).name
+    try:
+        return subprocess.Popen(  # noqa: S603 - an argument list, never a shell
+            args,
+            cwd=cwd,
+            env=env,
+            stdin=subprocess.PIPE if with_input else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except UnicodeEncodeError as exc:
+        raise Invalid("A program's argument cannot be encoded") from exc
+    except (FileNotFoundError, NotADirectoryError, PermissionError) as exc:
+        if cwd is not None and not os.access(cwd, os.X_OK):
+            raise Failed(f"{name} cannot run: its folder is missing or not readable") from exc
+        raise Unavailable(f"{name} is not installed or may not be run", code="PROGRAM_MISSING") from exc
+    except OSError as exc:
+        raise Failed(f"{name} cannot be started: {os.strerror(exc.errno or 0)}") from exc
+
+
+class _Bounded:
+    """Keeps the beginning and the end of what is added, within a limit."""
+
+    def __init__(self, limit: int) -> None:
+        self._half = limit // 2
+        self._head = bytearray()
+        self._tail = bytearray()
+        self._cut = 0
+
+    def add(self, data: bytes | bytearray) -> None:
+        room = self._half - len(self._head)
+        self._head += data[:room]
+        self._tail += data[room:]
+        excess = len(self._tail) - self._half
+        if excess > 0:
+            del self._tail[:excess]
+            self._cut += excess
+
+    def text(self) -> str:
+        gap = b"\n[... %d bytes left out ...]\n" % self._cut if self._cut else b""
+        return plain((self._head + gap + self._tail).decode("utf-8", "replace"))
+
+
+class _Reader:
+    """Feeds a program and reads both of its streams, so that neither side ever blocks the other."""
+
+    def __init__(self, process: subprocess.Popen[bytes], stdin: bytes | None) -> None:
+        self._process = process
+        self._stdin = memoryview(stdin or b"")
+        self._stdout = _Bounded(OUTPUT_LIMIT)
+        self._both = _Bounded(OUTPUT_LIMIT)
+        self._lines: dict[IO[bytes], bytearray] = {}
+        self._selector = selectors.DefaultSelector()
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                self._lines[stream] = bytearray()
+                self._selector.register(stream, selectors.EVENT_READ)
+        if process.stdin is not None:
+            os.set_blocking(process.stdin.fileno(), False)
+            self._selector.register(process.stdin, selectors.EVENT_WRITE)
+
+    def drain(self, deadline: float) -> bool:
+        """Read until the program has ended; False when the deadline came first."""
+        look = time.monotonic() + _POLL
+        while self._selector.get_map():
+            now = time.monotonic()
+            if now >= deadline:
+                return False
+            # A program that ended may have left another one behind which keeps the pipes open.
+            if now >= look:
+                if _has_ended(self._process):
+                    return self._take_rest()
+                look = now + _POLL
+            self._step(min(deadline - now, _POLL))
+        return _wait(self._process, deadline)
+
+    def _take_rest(self) -> bool:
+        for _ in range(64):  # a pipe holds at most 1 MiB, and its other writers may never stop
+            if not self._step(0):
+                break
+        return True
+
+    def _step(self, timeout: float) -> int:
+        ready = self._selector.select(timeout)
+        for key, _ in ready:
+            stream = cast(IO[bytes], key.fileobj)
+            if key.events == selectors.EVENT_WRITE:
+                self._write(stream)
+            else:
+                self._read(stream)
+        return len(ready)
+
+    def _write(self, stream: IO[bytes]) -> None:
+        try:
+            self._stdin = self._stdin[os.write(stream.fileno(), self._stdin[:_CHUNK]) :]
+        except BlockingIOError:
+            return
+        except BrokenPipeError:
+            self._stdin = memoryview(b"")
+        if not self._stdin:
+            self._selector.unregister(stream)
+            stream.close()
+
+    def _read(self, stream: IO[bytes]) -> None:
+        data = os.read(stream.fileno(), _CHUNK)
+        if stream is self._process.stdout:
+            self._stdout.add(data)
+        line = self._lines[stream]
+        line += data
+        if not data:
+            self._selector.unregister(stream)
+        # Whole lines only, lest the two streams meet in the middle of one.
+        cut = len(line) if not data or len(line) > _CHUNK else line.rfind(b"\n") + 1
+        self._both.add(line[:cut])
+        del line[:cut]
+
+    def close(self) -> None:
+        """Close the pipes; what was read stays."""
+        self._selector.close()
+        for stream in (self._process.stdin, *self._lines):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+        for line in self._lines.values():
+            self._both.add(line)
+
+    def stdout(self) -> str:
+        return self._stdout.text()
+
+    def output(self) -> str:
+        return self._both.text()
+
+
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+    """Whether it ended; it is not reaped, so that its group's number cannot become another's."""
+    try:
+        return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return True
+
+
+def _wait(process: subprocess.Popen[bytes], deadline: float) -> bool:
+    pause = 0.0005
+    while not _has_ended(process):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(pause)
+        pause = min(pause * 2, _POLL)
+    return True
+
+
+def _end_group(process: subprocess.Popen[bytes], grace: float) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if grace:
+            os.killpg(process.pid, signal.SIGTERM)
+            _wait(process, time.monotonic() + grace)
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
