@@ -1,0 +1,72 @@
+"""The names plugin authors import; everything else of the core is its own business."""
+
+from flatrun_core.access import access, authenticated, internal, public
+from flatrun_core.api.blueprint import Blueprint
+from flatrun_core.api.streams import ServerEvent, event_stream
+from flatrun_core.checks import Check, Finding
+from flatrun_core.context import PluginContext, PluginInfo, identity, service
+from flatrun_core.errors import (
+    Conflict,
+    DockerUnavailable,
+    Failed,
+    FlatrunError,
+    Forbidden,
+    Invalid,
+    NotFound,
+    RateLimited,
+    StartupError,
+    TimedOut,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+    UpstreamFailed,
+)
+from flatrun_core.fields import InputSchema, SettingsSchema
+from flatrun_core.hooks import JoinFailed
+from flatrun_core.markers import HOOK_API, hookimpl, hookspec
+from flatrun_core.ports.auth import Level
+from flatrun_core.services import ServiceKey
+from flatrun_core.settings import PanelSettings
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "HOOK_API",
+    "Blueprint",
+    "Check",
+    "Conflict",
+    "DockerUnavailable",
+    "Failed",
+    "Finding",
+    "FlatrunError",
+    "Forbidden",
+    "InputSchema",
+    "Invalid",
+    "JoinFailed",
+    "Level",
+    "NotFound",
+    "PanelSettings",
+    "PluginContext",
+    "PluginInfo",
+    "RateLimited",
+    "ServerEvent",
+    "ServiceKey",
+    "SettingsSchema",
+    "StartupError",
+    "TimedOut",
+    "TooLarge",
+    "Unauthenticated",
+    "Unavailable",
+    "UpstreamFailed",
+    "__version__",
+    "access",
+    "authenticated",
+    "event_stream",
+    "fields",
+    "hookimpl",
+    "hookspec",
+    "identity",
+    "internal",
+    "public",
+    "service",
+]
