@@ -1,0 +1,114 @@
+"""`scripts/up`: from a bare machine to a site that answers."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+
+from flatrun_scripts import engine, environment, hello_site, images, layout, requirements
+from flatrun_scripts.panel import DEFAULT_PORT, Client, Panel, next_free_port, read_settings, write_settings
+from flatrun_scripts.panel import Settings as PanelSettings
+from flatrun_scripts.shell import say, step
+
+LAST_PORT = 65535
+
+
+def main(argv: list[str]) -> int:
+    """Bring everything up, or find it up."""
+    options = _options(argv)
+    folder = layout.state_folder()
+    with layout.only_one(folder):
+        folder.chmod(0o700)
+        state = layout.State.load(folder)
+        cache = folder / "cache"
+        requirements.obtain(requirements.survey(cache), state, cache, agreed=options.yes)
+        _start_engine(folder, state)
+        panel = Panel(folder, layout.REPOSITORY / ".venv")
+        _prepare_environment(panel)
+        settings = _settings(panel, options.port)
+        reference = _make_image(state, cache)
+        panel.start(settings)
+        client = Client(settings)
+        port = hello_site.ensure(client, state, reference, options.site_port)
+        address = hello_site.wait_until_it_answers(port)
+    _summary(address, settings, panel)
+    return 0
+
+
+def _options(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="scripts/up",
+        description="Install what is missing, start the panel, and start a first site with it.",
+        epilog="Everything it makes is in $FLATRUN_HOME (.flatrun in the repository by default) "
+        "and .venv; scripts/down undoes it.",
+    )
+    parser.add_argument("--yes", action="store_true", help="install without asking")
+    parser.add_argument("--port", type=_port, metavar="N", help=f"port of the panel ({DEFAULT_PORT})")
+    parser.add_argument(
+        "--site-port",
+        type=_port,
+        metavar="N",
+        help=f"port of the site ({hello_site.DEFAULT_PORT}; the next free one when it is taken)",
+    )
+    return parser.parse_args(argv)
+
+
+def _port(text: str) -> int:
+    number = int(text) if text.isascii() and text.isdigit() else 0
+    if not 1 <= number <= LAST_PORT:
+        raise argparse.ArgumentTypeError(f"{text} is no port (1 to 65535)")
+    return number
+
+
+def _start_engine(folder: Path, state: layout.State) -> None:
+    if engine.running():
+        return
+    step("Starting the Docker Engine")
+    engine.check_access()
+    started = engine.start(folder / "engine")
+    state.engine = asdict(started)
+    state.save()
+
+
+def _prepare_environment(panel: Panel) -> None:
+    stamp = environment.panel_stamp()
+    if environment.current(panel.venv, stamp):
+        return
+    if panel.process():
+        say("The code has changed, so the panel is restarted.")
+        panel.stop()
+    environment.make_for_panel(panel.venv, stamp)
+
+
+def _settings(panel: Panel, wanted: int | None) -> PanelSettings:
+    if not panel.config.exists():
+        first = wanted or DEFAULT_PORT
+        port = next_free_port(first, "127.0.0.1")
+        if port != first:
+            say(f"Port {first} is taken, so the panel gets port {port}.")
+        write_settings(panel.config, port)
+    settings = read_settings(panel.config, panel.venv)
+    if wanted and settings.port != wanted:
+        say(f"The panel's port is {settings.port} (api.port in {panel.config}).")
+    return settings
+
+
+def _make_image(state: layout.State, cache: Path) -> str:
+    reference = images.build(hello_site.image(), cache)
+    if reference not in state.images:
+        state.images.append(reference)
+        state.save()
+    return reference
+
+
+def _summary(address: str, settings: PanelSettings, panel: Panel) -> None:
+    say("")
+    say(f"  Site           {address}")
+    say(f"  Panel          {settings.url}")
+    say(f"  Documentation  {settings.url}/api/docs")
+    say(f"  Admin key      {settings.key}")
+    say("")
+    say(f"  Settings {panel.config}, output {panel.log}.")
+    say("  Try: curl -H 'Authorization: Bearer <admin key>' " + f"{settings.url}/api/deployments")
+    say("  scripts/down undoes all of this.")

@@ -1,0 +1,194 @@
+"""Fixtures of the end-to-end tests: real Engine, real panel, nothing left behind.
+
+`scripts/test` prepares the machine for them. Without an Engine the tests fail, they are never
+skipped: a green run has really run them.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import secrets
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import docker
+import pytest
+import requests
+from docker.errors import DockerException
+from docker.utils import kwargs_from_env
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+from flatrun_e2e.panel import PanelProcess  # noqa: E402  (found by the path above)
+from flatrun_e2e.ports import Ports  # noqa: E402
+from flatrun_e2e.private_engine import PrivateEngine  # noqa: E402
+from flatrun_e2e.traces import Traces  # noqa: E402
+
+StartPanel = Callable[..., PanelProcess]
+StartEngine = Callable[..., PrivateEngine]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the marker, for a run of this folder alone."""
+    config.addinivalue_line("markers", "e2e: needs the real Docker Engine (scripts/test starts one)")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark everything in this folder."""
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.e2e)
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[docker.APIClient]:
+    """Return a low-level client of the real Engine."""
+    try:
+        client = docker.APIClient(**kwargs_from_env(), version="auto", timeout=60)
+        client.ping()
+    except (DockerException, requests.RequestException) as error:
+        pytest.fail(
+            f"The end-to-end tests need a running Docker Engine, and none answers: {error}\n"
+            "Run scripts/test, which installs and starts one, or start dockerd yourself."
+        )
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def busybox_image(engine: docker.APIClient) -> str:
+    """Return the name of a local image with every busybox applet; it is made when absent."""
+    return str(_images().build("busybox"))
+
+
+@pytest.fixture(scope="session")
+def ports() -> Ports:
+    """Return the source of free ports, for a test that needs several."""
+    return Ports()
+
+
+@pytest.fixture
+def free_port(ports: Ports) -> int:
+    """Return a port on which nothing listens."""
+    return ports.next()
+
+
+@pytest.fixture
+def new_name(engine: docker.APIClient) -> Iterator[Callable[[], str]]:
+    """Return a source of deployment names; whatever the Engine has of them goes at the end."""
+    given: set[str] = set()
+
+    def make() -> str:
+        name = f"e2e-{secrets.token_hex(4)}"
+        given.add(name)
+        return name
+
+    yield make
+    _clear(engine, given)
+
+
+@pytest.fixture
+def unique_name(new_name: Callable[[], str]) -> str:
+    """Return a deployment name that nobody else uses."""
+    return new_name()
+
+
+@pytest.fixture
+def start_panel(tmp_path: Path, engine: docker.APIClient, ports: Ports) -> Iterator[StartPanel]:
+    """Return a function that starts panels: `start_panel(settings={...}, env={...})`.
+
+    `engine=` names the PrivateEngine that the panel shall use in place of the shared one.
+    """
+    with ExitStack() as stack:
+        yield _panel_starter(tmp_path, engine, ports, stack)
+
+
+@pytest.fixture
+def panel(start_panel: StartPanel, busybox_image: str) -> PanelProcess:
+    """Return a running panel with a folder, a port and a key of its own."""
+    return start_panel()
+
+
+@pytest.fixture(scope="module")
+def module_panel(
+    tmp_path_factory: pytest.TempPathFactory,
+    engine: docker.APIClient,
+    busybox_image: str,
+    ports: Ports,
+) -> Iterator[PanelProcess]:
+    """Return a running panel that the tests of a module share."""
+    with ExitStack() as stack:
+        yield _panel_starter(tmp_path_factory.mktemp("panel"), engine, ports, stack)()
+
+
+@pytest.fixture
+def start_private_engine(engine: docker.APIClient) -> Iterator[StartEngine]:
+    """Return a function that starts Engines: `start_private_engine(address_pools=[...])`."""
+    engines: list[PrivateEngine] = []
+
+    def start(address_pools: Sequence[Mapping[str, Any]] | None = None) -> PrivateEngine:
+        made = PrivateEngine([dict(pool) for pool in address_pools] if address_pools else None)
+        engines.append(made)
+        made.start()
+        return made
+
+    yield start
+    left = [text for made in engines for text in made.close()]
+    assert not left, f"The private Engine left: {', '.join(left)}"
+
+
+@pytest.fixture
+def private_engine(start_private_engine: StartEngine, busybox_image: str) -> PrivateEngine:
+    """Return an Engine for this test alone, with the busybox image in it."""
+    made = start_private_engine()
+    made.load(busybox_image)
+    return made
+
+
+def _panel_starter(folder: Path, engine: docker.APIClient, ports: Ports, stack: ExitStack) -> StartPanel:
+    shared, number = engine, iter(range(1000))
+
+    def start(
+        settings: Mapping[str, Any] | None = None,
+        env: Mapping[str, str] | None = None,
+        engine: PrivateEngine | None = None,
+    ) -> PanelProcess:
+        more = {**(engine.env if engine else {}), **(env or {})}
+        made = PanelProcess(folder / f"panel-{next(number)}", ports.next(), settings, more)
+        stack.callback(_close_panel, made, None if engine else shared)
+        made.start()
+        return made
+
+    return start
+
+
+def _close_panel(panel: PanelProcess, engine: docker.APIClient | None) -> None:
+    """End a panel and remove what its deployments left, on the shared Engine."""
+    try:
+        panel.close()
+    finally:
+        # pytest shows this below a test that failed, and drops it otherwise.
+        sys.stdout.write(f"--- output of the panel at {panel.url}\n{panel.log[-6000:]}\n")
+        if engine is not None:
+            _clear(engine, panel.created | Traces(engine).projects_under(panel.root))
+
+
+def _clear(engine: docker.APIClient, projects: set[str]) -> None:
+    traces = Traces(engine)
+    left = traces.remove(projects)
+    traces.remove_images_of(projects)
+    assert not left, f"Still on the Engine after the test: {', '.join(left)}"
+
+
+def _images() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("flatrun_e2e_images", HERE / "images/build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
