@@ -272,7 +272,7 @@ def _describe(records: Sequence[PluginRecord], panel: Panel, hooks: PluginHooks)
 
 def _late(stores: Sequence[SettingsStore]) -> Callable[[type[Any]], Any]:
     """Settings for contexts, which exist before the settings are loaded."""
-    return lambda kind: stores[0].snapshot.of(kind)
+    return lambda kind: stores[0].snapshot.of(kind)  # noqa: PLW0108 - the list is still empty here
 
 
 def _apply(hooks: PluginHooks, change: SettingsChange) -> list[Any]:

@@ -106,8 +106,10 @@ class LogStream(Protocol):
 
 
 class Engine(Protocol):
-    """The Docker Engine. Every method raises ``DockerUnavailable`` when it does not answer, at once
-    and not after a time-out when its socket refuses.
+    """The Docker Engine.
+
+    Every method raises ``DockerUnavailable`` when it does not answer, at once and not after a time-
+    out when its socket refuses.
     """
 
     def info(self) -> EngineInfo:
@@ -163,8 +165,9 @@ class Engine(Protocol):
         """The Engine's networks by name."""
 
     def ensure_network(self, name: str) -> bool:
-        """Make a bridge network when missing; True when made. No addresses left: 500
-        ``NETWORK_POOL_EXHAUSTED`` with what to do.
+        """Make a bridge network when missing; True when made.
+
+        No addresses left: 500 ``NETWORK_POOL_EXHAUSTED`` with what to do.
         """
 
     def connect_network(self, network: str, container_id: str, aliases: Sequence[str]) -> None:
@@ -181,6 +184,7 @@ class Engine(Protocol):
 
     def subscribe(self, listener: Callable[[EngineEvent], None]) -> Callable[[], None]:
         """Call ``listener`` on the watcher's thread for each container event; returns the way to stop.
+
         A listener must be quick and must not raise.
         """
 
@@ -203,9 +207,11 @@ class Compose(Protocol):
         """The version found; ``Unavailable`` ``COMPOSE_MISSING`` when there is none."""
 
     def run(self, project: Project, *args: str, timeout: float = 600.0, check: bool = True) -> Completed:
-        """Run one compose command. With ``check``, a failure raises 500 ``COMPOSE_FAILED`` (or 503
-        ``DOCKER_UNAVAILABLE``, 500 ``NETWORK_POOL_EXHAUSTED``, 409 ``PORT_IN_USE``) with ``output``;
-        over the limit 504. Drops the Engine's kept state whatever happens.
+        """Run one compose command.
+
+        With ``check``, a failure raises 500 ``COMPOSE_FAILED`` (or 503 ``DOCKER_UNAVAILABLE``, 500
+        ``NETWORK_POOL_EXHAUSTED``, 409 ``PORT_IN_USE``) with ``output``; over the limit 504. Drops
+        the Engine's kept state whatever happens.
         """
 
     def config(self, project: Project) -> Mapping[str, Any]:

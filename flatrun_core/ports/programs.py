@@ -30,8 +30,10 @@ class Programs(Protocol):
         env: Mapping[str, str] | None = None,
         stdin: bytes | None = None,
     ) -> Completed:
-        """Run to the end. ``env`` is added to a minimal environment; ``timeout`` is in seconds, after
-        which the whole process group is ended. Output beyond 1 MiB is cut in the middle.
+        """Run to the end.
+
+        ``env`` is added to a minimal environment; ``timeout`` is in seconds, after which the whole
+        process group is ended. Output beyond 1 MiB is cut in the middle.
         """
 
 
