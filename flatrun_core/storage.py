@@ -73,6 +73,11 @@ class _Sqlite(ConnectsInSession, PooledSqliteDatabase):  # type: ignore[misc]
             raise Unavailable(reason, code="DATABASE_UNAVAILABLE") from exc
         return super()._connect()
 
+    def rollback(self) -> None:
+        """Nothing to do where SQLite has done it: a full disk ends the whole transaction."""
+        if self.connection().in_transaction:
+            super().rollback()
+
 
 class SqliteStorage(StorageBackend):
     """One file, ``sqlite:////absolute/path.db``: WAL, foreign keys on, writers wait for one another."""
@@ -120,8 +125,8 @@ class SqliteStorage(StorageBackend):
 
     def unavailable(self, error: BaseException) -> str | None:
         """See the port."""
-        code = getattr(_of_driver(error), "sqlite_errorcode", 0)
-        return _SQLITE_REASONS.get(code & 0xFF)
+        codes = [getattr(cause, "sqlite_errorcode", 0) & 0xFF for cause in _from_driver(error, "sqlite3")]
+        return next((_SQLITE_REASONS[code] for code in codes if code in _SQLITE_REASONS), None)
 
 
 class _Postgres(ConnectsInSession, PooledPsycopg3Database):  # type: ignore[misc]
@@ -189,16 +194,16 @@ class PostgresStorage(StorageBackend):
         """See the port."""
         if isinstance(error, MaxConnectionsExceeded):
             return "all its connections are in use"
-        driver = _of_driver(error)
-        if not type(driver).__module__.startswith("psycopg"):
-            return None
-        state: str | None = getattr(driver, "sqlstate", None)
-        if state is None:  # errors of the connection have none, errors of a query always do
-            lost = any(kind.__name__ == "OperationalError" for kind in type(driver).__mro__)
-            return "the server cannot be reached" if lost else None
-        known = {"25006": "it is read-only", "53100": "the disk is full"}
-        busy = state.startswith(("08", "53", "57P", "58"))
-        return known.get(state, "the server cannot serve now" if busy else None)
+        return next(filter(None, map(_postgres_reason, _from_driver(error, "psycopg"))), None)
+
+
+def _postgres_reason(error: BaseException) -> str | None:
+    state: str | None = getattr(error, "sqlstate", None)
+    if state is None:  # errors of the connection have none, errors of a query always do
+        lost = any(kind.__name__ == "OperationalError" for kind in type(error).__mro__)
+        return "the server cannot be reached" if lost else None
+    known = {"25006": "it is read-only", "53100": "the disk is full"}
+    return known.get(state, "the server cannot serve now" if state.startswith(("08", "53", "57P", "58")) else None)
 
 
 def sqlite_path(url: str) -> Path:
@@ -215,10 +220,17 @@ def sqlite_url(path: Path) -> str:
     return "sqlite:///" + quote(str(path.absolute()))
 
 
-def _of_driver(error: BaseException) -> BaseException:
-    """What the driver raised: peewee keeps it as the first argument of its own exception."""
-    first = error.args[0] if isinstance(error, PeeweeException) and error.args else None
-    return first if isinstance(first, BaseException) else error
+def _from_driver(error: BaseException, driver: str) -> Iterator[BaseException]:
+    """What the driver raised, latest first: peewee wraps it, and a rollback that fails hides why there was one."""
+    cause: BaseException | None = error if isinstance(error, PeeweeException) or _is_of(error, driver) else None
+    while cause is not None:
+        if _is_of(cause, driver):
+            yield cause
+        cause = cause.__context__
+
+
+def _is_of(error: BaseException, driver: str) -> bool:
+    return any(kind.__module__.startswith(driver) for kind in type(error).__mro__)
 
 
 def _wait_for(take: Callable[[], bool]) -> None:
