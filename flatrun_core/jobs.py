@@ -212,9 +212,9 @@ class JobRunner(Jobs):
         return not any(thread.is_alive() for thread in started)
 
     def recover(self) -> Sequence[JobRecord]:
-        """At start-up: give jobs found running to their kind, then mark them failed; returns them.
+        """Before ``start``: give jobs found running to their kind, then mark them failed; returns them.
 
-        Only for the one process that works jobs off. Jobs of kinds that are not here (a disabled
+        Only in the one process that works jobs off. Jobs of kinds that are not here (a disabled
         plugin) wait until they are.
         """
         with self._database.session():
