@@ -1,0 +1,189 @@
+"""One ``service.yml`` being changed: the round trip, the write, and the way back."""
+
+import json
+import logging
+import os
+import re
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import suppress
+from io import StringIO
+from pathlib import Path
+from typing import Any, Final
+
+from flatrun_core.errors import Conflict, FlatrunError, Invalid
+from flatrun_deployments.files import atomic_write
+from flatrun_deployments.yaml_reader import YamlProblem, read_yaml
+
+# A line that opens a block, and the empty and comment lines after it.
+_OPENING: Final = r"[^\s#-][^\n]*:[ \t]*(?:#[^\n]*)?\r?\n(?:[ \t]*(?:#[^\n]*)?\r?\n)*"
+_BOM: Final = "\ufeff"
+# Passwords of backups may stand in it.
+_NEW_MODE: Final = 0o600
+
+log = logging.getLogger(__name__)
+
+
+class ServiceDocument(MutableMapping[str, Any]):
+    """The top level of the file; values below it are dicts and lists to change in place.
+
+    ``before`` is what the file holds, None when there is none; ``check`` raises ``YamlProblem`` for
+    a text that is no metadata. The constructor raises it too.
+    """
+
+    def __init__(self, path: Path, before: bytes | None, check: Callable[[str], None]) -> None:
+        self._path = path
+        self._before = before
+        self._current = before
+        self._times = (0, 0) if before is None else _times(path)
+        self._check = check
+        self._text = _Text((before or b"").decode())
+        check(self._text.body)
+        self._data = self._text.load()
+
+    def __getitem__(self, key: str) -> Any:
+        return self._data[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._data[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        del self._data[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._data)
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def save(self) -> None:
+        """Write what has changed, now.
+
+        Raises ``Invalid`` for a value that cannot be in it, ``Conflict`` when somebody else has
+        changed the file meanwhile, ``Failed`` when the disk refuses.
+        """
+        data = self._changed()
+        if data is None:
+            return
+        if _content(self._path) != self._current:
+            raise Conflict(f"{self._path.name} was changed by somebody else at the same time")
+        atomic_write(self._path, data, mode=None if self._before is not None else _NEW_MODE)
+        self._current = data
+
+    def restore(self) -> None:
+        """Put back what was there before, unless nothing was written or somebody else wrote since."""
+        if self._current == self._before:
+            return
+        try:
+            if _content(self._path) != self._current:
+                log.warning("%s was changed by somebody else and is not put back", self._path)
+            elif self._before is None:
+                self._path.unlink()
+            else:
+                atomic_write(self._path, self._before)
+                with suppress(OSError):
+                    os.utime(self._path, ns=self._times)
+        except (OSError, FlatrunError):
+            # The exception on its way is the one to be seen.
+            log.exception("%s could not be put back", self._path)
+        else:
+            self._current = self._before
+
+    def _changed(self) -> bytes | None:
+        """The new content, or None when it would say the same as the file does."""
+        try:
+            body = self._text.dump(self._data)
+            self._check(body)
+            new, old = (read_yaml(text, string_keys=False) for text in (body, self._said()))
+        except YamlProblem as exc:
+            raise Invalid(f"{self._path.name} cannot be written: {exc}") from exc
+        if json.dumps(new) == json.dumps(old):
+            return None
+        return self._text.encode(body)
+
+    def _said(self) -> str:
+        return (self._current or b"").decode().removeprefix(_BOM)
+
+
+class _Text:
+    """A text's outer form, kept for the way back: byte order mark, line ends, indentation."""
+
+    def __init__(self, text: str) -> None:
+        self._bom = _BOM if text.startswith(_BOM) else ""
+        self.body = text.removeprefix(_BOM)
+        self._crlf = "\r\n" in self.body and not re.search(r"(?<!\r)\n", self.body)
+        self._open_end = bool(self.body) and not self.body.endswith("\n")
+        self._head = ""
+        self._yaml: Any = None
+
+    def load(self) -> MutableMapping[str, Any]:
+        from ruamel.yaml.comments import CommentedMap  # noqa: PLC0415 - only writers pay for it
+        from ruamel.yaml.error import YAMLError  # noqa: PLC0415
+
+        self._yaml = _round_trip(self.body)
+        try:
+            data = self._yaml.load(self.body.replace("\r\n", "\n"))
+        except YAMLError as exc:
+            raise YamlProblem(f"it cannot be edited ({type(exc).__name__})") from exc
+        if data is None:
+            # Comments alone: they stand in front of whatever is added.
+            self._head = self.body.replace("\r\n", "\n").rstrip("\n") + "\n" if self.body.strip() else ""
+            data = CommentedMap()
+        mapping: MutableMapping[str, Any] = data
+        return mapping
+
+    def dump(self, data: MutableMapping[str, Any]) -> str:
+        stream = StringIO()
+        self._yaml.dump(data, stream)
+        return self._head + (stream.getvalue() if data else "{}\n")
+
+    def encode(self, body: str) -> bytes:
+        text = body.rstrip("\n") if self._open_end else body
+        return (self._bom + (text.replace("\n", "\r\n") if self._crlf else text)).encode()
+
+
+def _round_trip(body: str) -> Any:
+    from ruamel.yaml import YAML  # noqa: PLC0415
+    from ruamel.yaml.resolver import VersionedResolver  # noqa: PLC0415
+
+    class PlainTimes(VersionedResolver):
+        """Leaves times as the text they are, or they would come back in another form."""
+
+        @property
+        def versioned_resolver(self) -> Any:
+            known = super().versioned_resolver.items()
+            return {
+                first: [rule for rule in rules if "timestamp" not in str(rule[0])] for first, rules in known
+            }
+
+    parser = YAML(typ="rt")
+    parser.Resolver = PlainTimes
+    parser.preserve_quotes = True
+    parser.width = 1 << 16
+    parser.allow_unicode = True
+    parser.explicit_start = bool(re.match(r"(?:[ \t]*(?:#[^\n]*)?\r?\n)*---\s", body))
+    mapping, sequence, offset = _indentation(body)
+    parser.indent(mapping=mapping, sequence=sequence, offset=offset)
+    return parser
+
+
+def _indentation(body: str) -> tuple[int, int, int]:
+    """How far mappings and lists are indented, and the dash in front, by the first of each."""
+    nested = re.search(rf"^{_OPENING}( +)[^\s#-]", body, re.MULTILINE)
+    mapping = len(nested[1]) if nested else 2
+    dashed = re.search(rf"^( *){_OPENING}( *)-( +)\S", body, re.MULTILINE)
+    if not dashed:
+        return mapping, 4, 2
+    offset = max(len(dashed[2]) - len(dashed[1]), 0)
+    return mapping, offset + 1 + len(dashed[3]), offset
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _times(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_atime_ns, status.st_mtime_ns
