@@ -13,14 +13,15 @@ from flatrun_core.settings_source import dotted, variable_name
 
 def settings_schema(groups: Sequence[SettingsGroup], names: Collection[str]) -> dict[str, Any]:
     """The JSON Schema of the file's part that the groups of these names fill."""
-    marshmallow = MarshmallowPlugin()
-    APISpec("", "", "3.1.0", plugins=[marshmallow])
+    plugin = MarshmallowPlugin()
+    APISpec("", "", "3.1.0", plugins=[plugin])
+    converter: Any = plugin.converter
     schema: dict[str, Any] = {"type": "object", "properties": {}}
     for group, key, field in _all_fields([group for group in groups if group.name in names]):
         inner = schema
         for part in group.name.split("."):
             inner = inner["properties"].setdefault(part, {"type": "object", "properties": {}})
-        inner["properties"][key] = marshmallow.converter.field2property(field)
+        inner["properties"][key] = converter.field2property(field)
     return schema
 
 

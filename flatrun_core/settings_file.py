@@ -101,86 +101,104 @@ def unshared(value: Any, budget: list[int] | None = None) -> Any:
 
 def _set(text: str, path: tuple[str, ...], value: Any) -> str:
     root = _yaml().compose(text)
-    newline = "\r\n" if "\r\n" in text else "\n"
-    if root is None:
-        gap = "" if not text or text.endswith("\n") else newline
-        return text + gap + newline.join(_lines(path, value, "")) + newline
-    node = root
+    if root is None or (isinstance(root, ScalarNode) and _is_empty(root)):
+        gap = "" if not text or text.endswith("\n") else _newline(text)
+        return text + gap + _newline(text).join(_lines(path, value, "")) + _newline(text)
+    key, node = None, root
     for depth, name in enumerate(path):
+        if isinstance(node, ScalarNode) and node.tag == "tag:yaml.org,2002:null" and key is not None:
+            return _fill(text, key, node, _lines(path[depth:], value, " " * (key.start_mark.column + 2)))
         if not isinstance(node, MappingNode):
             raise EditError
         found = next((pair for pair in node.value if pair[0].value == name), None)
         if found is None:
             return _add(text, node, path[depth:], value)
         key, node = found
-        empty = isinstance(node, ScalarNode) and node.tag == "tag:yaml.org,2002:null"
-        if empty and depth < len(path) - 1:
-            return _fill(text, (key, node), path[depth + 1 :], value)
-    if isinstance(node, SequenceNode) and not node.flow_style and isinstance(value, list):
-        return _set_list(text, key, node, value)
-    start, end = node.start_mark.index, len(text[: node.end_mark.index].rstrip("\r\n"))
-    lead = "" if text[start - 1 : start].isspace() else " "
-    return text[:start] + lead + _inline(value) + text[max(start, end) :]
+    return _replace(text, key, node, value)
+
+
+def _replace(text: str, key: Any, node: Any, value: Any) -> str:
+    colon = _colon(text, key)
+    if _is_empty(node):
+        return f"{text[:colon]} {_inline(value)}{text[colon:]}"
+    if isinstance(node, ScalarNode) or node.flow_style:
+        end = len(text[: node.end_mark.index].rstrip("\r\n"))
+        return text[: node.start_mark.index] + _inline(value) + text[end:]
+    start = text.rindex("\n", 0, node.start_mark.index)
+    start -= text[start - 1] == "\r"
+    if isinstance(node, SequenceNode) and isinstance(value, list) and value:
+        return text[:start] + _merged_lines(text, start, node, value)
+    end = _line_end(text, _last_end(text, node))
+    return f"{text[:colon]} {_inline(value)}{text[colon:start]}{text[end:]}"
 
 
 def _add(text: str, parent: Any, path: tuple[str, ...], value: Any) -> str:
     """Put a key that is not there behind the last one of its mapping."""
-    if parent.flow_style:
-        at = _last_end(parent.value[-1][1]) if parent.value else parent.start_mark.index + 1
-        new = f"{path[0]}: {_inline(_nest(path[1:], value))}"
-        return text[:at] + (", " if parent.value else "") + new + text[at:]
-    indent = " " * parent.start_mark.column
-    return _insert_lines(text, _last_end(parent), _lines(path, value, indent))
+    if not parent.flow_style:
+        lines = _lines(path, value, " " * parent.start_mark.column)
+        return _insert_lines(text, _last_end(text, parent), lines)
+    at = _pair_end(text, parent.value[-1]) if parent.value else parent.start_mark.index + 1
+    new = f"{path[0]}: {_inline(_nest(path[1:], value))}"
+    return text[:at] + (", " if parent.value else "") + new + text[at:]
 
 
-def _fill(text: str, empty: tuple[Any, Any], path: tuple[str, ...], value: Any) -> str:
-    """Put a mapping where a section's name stands without one."""
-    key, node = empty
-    start, end = node.start_mark.index, node.end_mark.index
-    lines = _lines(path, value, " " * (key.start_mark.column + 2))
-    return _insert_lines(text[:start] + text[end:], max(start, key.end_mark.index + 1), lines)
+def _fill(text: str, key: Any, node: Any, lines: list[str]) -> str:
+    """Put a section's keys where its name stands without any."""
+    if not _is_empty(node):
+        text = text[: node.start_mark.index] + text[node.end_mark.index :]
+    return _insert_lines(text, _colon(text, key), lines)
 
 
-def _set_list(text: str, key: Any, node: Any, value: list[Any]) -> str:
-    """Replace a block list, keeping the lines, with their comments, of the items that stay."""
-    start = text.rindex("\n", 0, node.start_mark.index)
-    start -= text[start - 1 : start] == "\r"
+def _merged_lines(text: str, at: int, node: Any, value: list[Any]) -> str:
+    """A block list and what follows it; items that stay keep their lines and the comments on them."""
     kept: dict[str, list[str]] = {}
-    at = start
     for item in node.value:
-        end = _line_end(text, _last_end(item))
-        kept.setdefault(repr(_yaml().constructor.construct_object(item, deep=True)), []).append(text[at:end])
-        at = end
-    if not value:
-        colon = text.index(":", key.end_mark.index) + 1
-        return text[:colon] + " []" + text[colon:start] + text[at:]
-    newline = "\r\n" if "\r\n" in text else "\n"
-    fresh = newline + " " * node.start_mark.column + "- "
+        start, at = at, _line_end(text, _last_end(text, item))
+        kept.setdefault(repr(_yaml().constructor.construct_object(item, deep=True)), []).append(
+            text[start:at]
+        )
+    fresh = _newline(text) + " " * node.start_mark.column + "- "
     items = [lines.pop(0) if (lines := kept.get(repr(v))) else fresh + _inline(v) for v in value]
-    return text[:start] + "".join(items) + text[at:]
+    return "".join(items) + text[at:]
 
 
-def _last_end(node: Any) -> int:
+def _is_empty(node: Any) -> bool:
+    return bool(node.start_mark.index == node.end_mark.index)
+
+
+def _colon(text: str, key: Any) -> int:
+    """Just behind the colon of a key."""
+    return text.index(":", key.end_mark.index) + 1
+
+
+def _pair_end(text: str, pair: tuple[Any, Any]) -> int:
+    # A value that is not there is placed by the parser where the next thing begins.
+    return _colon(text, pair[0]) if _is_empty(pair[1]) else _last_end(text, pair[1])
+
+
+def _last_end(text: str, node: Any) -> int:
     """Where the last thing inside a node ends; a block's own end is where the next thing begins."""
-    while isinstance(node.value, list) and node.value and not node.flow_style:
-        last = node.value[-1]
-        node = last[1] if isinstance(last, tuple) else last
-    return int(node.end_mark.index)
+    if not isinstance(node.value, list) or not node.value or node.flow_style:
+        return int(node.end_mark.index)
+    last = node.value[-1]
+    return _pair_end(text, last) if isinstance(last, tuple) else _last_end(text, last)
 
 
 def _line_end(text: str, at: int) -> int:
     """The end of the line something ends on, a comment behind it included."""
     content = len(text[:at].rstrip("\r\n"))
-    if content < at:
-        return content
-    found = re.compile(r"[^\r\n]*").match(text, at)
-    return found.end() if found else at
+    ends = (end for mark in "\r\n" if (end := text.find(mark, at)) >= 0)
+    return content if content < at else min(ends, default=len(text))
+
+
+def _newline(text: str) -> str:
+    return "\r\n" if "\r\n" in text else "\n"
 
 
 def _insert_lines(text: str, after: int, lines: list[str]) -> str:
-    newline = "\r\n" if "\r\n" in text else "\n"
     at = _line_end(text, after)
-    return text[:at] + "".join(newline + line for line in lines) + (text[at:] or newline)
+    new = "".join(_newline(text) + line for line in lines)
+    return text[:at] + new + (text[at:] or _newline(text))
 
 
 def _lines(path: tuple[str, ...], value: Any, indent: str) -> list[str]:

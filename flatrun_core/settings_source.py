@@ -322,7 +322,7 @@ def _from_text(field: Field[Any], text: str) -> Any:
     if isinstance(field, List) and not text.lstrip().startswith("["):
         return [part.strip() for part in text.split(",") if part.strip()]
     if isinstance(field, Boolean | Integer | Float | List):
-        return parse(f"value: {text}", "value")["value"]
+        return parse("value: " + " ".join(text.split()))["value"]
     return text
 
 

@@ -1,0 +1,483 @@
+import os
+import resource
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flatrun_core.settings_file import EditError, SettingsError, edit, parse, write_atomic
+
+# --- reading -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["", "# only a comment\n", "---\n", "~", "{}", "\ufeff", "\n\n"])
+def test_an_empty_file_is_a_file_without_settings(text: str) -> None:
+    assert parse(text) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("a: 1\nb: [1\nc: 2\n", "line 3, column 2"),
+        ("a: 1\n\tb: 2\n", "line 2, column 1"),
+        ("a: 1\na: 2\n", "line 2, column 1"),
+        ("a: !x 1\n", "line 1, column 4"),
+        ("a: *nowhere\n", "line 1, column 4"),
+        ("a: 1\n---\nb: 2\n", "line 2, column 1"),
+        ("a: 'x\n", "line 2, column 1"),
+        ("a: !!python/object/apply:os.system [id]\n", "line 1, column 4"),
+    ],
+)
+def test_broken_yaml_is_told_with_its_place(text: str, place: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse(text, "panel.yml")
+    assert len(caught.value.problems) == 1
+    assert caught.value.problems[0].startswith(f"panel.yml, {place}: ")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("- a\n", "text", "1", "? [a]\n: 1\n", "1: 2\n", "a: \x07\n", "a: 2024-99-99\n", "a: !!int zz\n"),
+        *("[" * 3000, "a: &a [*a]\n", "a: &a {b: *a}\n", "a: \ud800\n"),
+    ],
+)
+def test_what_is_no_mapping_of_sections_is_refused(text: str) -> None:
+    with pytest.raises(SettingsError):
+        parse(text)
+
+
+def test_anchors_that_multiply_are_refused() -> None:
+    bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
+    bomb += "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12))
+    with pytest.raises(SettingsError):
+        parse(bomb)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "auth:\n  secret_key: *hunter22\n",
+        "auth:\n  secret_key: !hunter22 x\n",
+        "auth:\n  secret_key: hunter22\n  secret_key: hunter22x\n",
+        "auth:\n  secret_key: 'hunter22\n",
+        'auth:\n  secret_key: "hunter22\\q"\n',
+        "auth: {secret_key: hunter22: x}\n",
+        "auth:\n  secret_key: hunter22\n   api: x\n",
+        "hunter22\n",
+        "auth:\n  secret_key: !!timestamp hunter22\n",
+        "auth:\n  secret_key: !!int hunter22\n",
+        "auth:\n  secret_key: !!binary hunter22x\n",
+        "auth:\n  secret_key: @hunter22\n",
+        "auth:\n  secret_key: %hunter22\n",
+        "auth:\n  secret_key: |hunter22\n",
+        "auth: {*hunter22 : 1}\n",
+    ],
+)
+def test_no_value_is_quoted_when_the_file_cannot_be_read(text: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse(text)
+    assert "hunter22" not in str(caught.value)
+    assert "hunter22" not in repr(caught.value)
+
+
+# --- changing ----------------------------------------------------------------------------------
+
+EXAMPLE = """\
+# The panel of example.com
+deployments_path: /srv/sites   # on the big disk
+
+api:
+  host: "127.0.0.1"
+  port: 8090 # as ever
+  allowed_origins:
+    # the office
+    - https://a.example # Ann
+    - 'https://b.example'
+
+# what follows is the proxy's
+nginx: {enabled: true , http_port: 80,}   # flow
+
+certbot:
+  email: 'ops@example.com'
+  # server: https://localhost:14000/dir
+
+legacy:
+  - {a: 1}
+  -   odd:   spacing
+text: |
+  two
+  lines
+
+# the end
+"""
+
+
+def changed(values: dict[str, Any]) -> str:
+    return edit(EXAMPLE, {tuple(name.split(".")): value for name, value in values.items()})
+
+
+def difference(old: str, new: str) -> tuple[list[str], list[str]]:
+    """Lines only in the old text, and lines only in the new one."""
+    before, after = old.splitlines(), new.splitlines()
+    return [line for line in before if line not in after], [line for line in after if line not in before]
+
+
+@pytest.mark.parametrize(
+    ("values", "lost", "gained"),
+    [
+        ({"api.port": 81}, ["  port: 8090 # as ever"], ["  port: 81 # as ever"]),
+        ({"api.host": "::1"}, ['  host: "127.0.0.1"'], ['  host: "::1"']),
+        ({"api.threads": 4}, [], ["  threads: 4"]),
+        ({"certbot.staging": True}, [], ["  staging: true"]),
+        ({"certbot.email": ""}, ["  email: 'ops@example.com'"], ['  email: ""']),
+        (
+            {"nginx.https_port": 443},
+            ["nginx: {enabled: true , http_port: 80,}   # flow"],
+            ["nginx: {enabled: true , http_port: 80, https_port: 443,}   # flow"],
+        ),
+        (
+            {"nginx.enabled": False},
+            ["nginx: {enabled: true , http_port: 80,}   # flow"],
+            ["nginx: {enabled: false , http_port: 80,}   # flow"],
+        ),
+        ({"text": "x"}, ["text: |", "  two", "  lines"], ["text: x"]),
+        ({"infrastructure.database.port": 3306}, [], ["infrastructure:", "  database:", "    port: 3306"]),
+        ({"domain.auto_ssl": True}, [], ["domain:", "  auto_ssl: true"]),
+    ],
+)
+def test_a_change_touches_its_own_line_only(
+    values: dict[str, Any], lost: list[str], gained: list[str]
+) -> None:
+    assert difference(EXAMPLE, changed(values)) == (lost, gained)
+
+
+def test_lists_keep_the_comments_of_the_items_that_stay() -> None:
+    path = ("api", "allowed_origins")
+    a, b, c = "https://a.example", "https://b.example", "https://c.example"
+    assert difference(EXAMPLE, edit(EXAMPLE, {path: [a, b, c]})) == ([], [f'    - "{c}"'])
+    assert difference(EXAMPLE, edit(EXAMPLE, {path: [a]})) == (["    - 'https://b.example'"], [])
+    assert difference(EXAMPLE, edit(EXAMPLE, {path: [b, a]})) == ([], [])
+    emptied = edit(EXAMPLE, {path: []})
+    assert "  allowed_origins: []\n    # the office\n\n# what follows is the proxy's\n" in emptied
+    assert '  allowed_origins: ["https://c.example"]\n' in edit(emptied, {path: [c]})
+
+
+def test_a_new_key_stands_before_the_comment_of_the_next_section() -> None:
+    text = changed({"api.threads": 4})
+    assert "    - 'https://b.example'\n  threads: 4\n\n# what follows" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "a:\n  b: 1\n"),
+        ("# c\n", "# c\na:\n  b: 1\n"),
+        ("# c", "# c\na:\n  b: 1\n"),
+        ("---\n", "---\na:\n  b: 1\n"),
+        ("a:", "a:\n  b: 1\n"),
+        ("a: # c\n", "a: # c\n  b: 1\n"),
+        ("a: ~ # c\nz: 1\n", "a:  # c\n  b: 1\nz: 1\n"),
+        ("a: null\n", "a: \n  b: 1\n"),
+        ("a: {}\n", "a: {b: 1}\n"),
+        ("a: {c: 2}", "a: {c: 2, b: 1}"),
+        ("a:\n  b:\n", "a:\n  b: 1\n"),
+        ("a:\n  b: # c\n", "a:\n  b: 1 # c\n"),
+        ("a:\n  c: |\n    x\n", "a:\n  c: |\n    x\n  b: 1\n"),
+        ("a:\n  c: |\n    x\n\nz: 1\n", "a:\n  c: |\n    x\n  b: 1\n\nz: 1\n"),
+        ("a:\n    c: 2", "a:\n    c: 2\n    b: 1\n"),
+        ("z: 1\n...\n", "z: 1\na:\n  b: 1\n...\n"),
+        ("z: 1 # c\n", "z: 1 # c\na:\n  b: 1\n"),
+        ("{}", "{a: {b: 1}}"),
+        ("a:\r\n  c: 2 # x\r\n# y\r\n", "a:\r\n  c: 2 # x\r\n  b: 1\r\n# y\r\n"),
+        ("a:\n  c:\n  - x\n  # y\n", "a:\n  c:\n  - x\n  b: 1\n  # y\n"),
+        ("a:\n  'b': 2\n", "a:\n  'b': 1\n"),
+        ('a:\n  "b" : !!int "2" # c\n', 'a:\n  "b" : 1 # c\n'),
+        ("\ufeffa: {b: 2}\n", "\ufeffa: {b: 1}\n"),
+    ],
+)
+def test_a_key_finds_its_place_in_any_form_of_file(text: str, expected: str) -> None:
+    assert edit(text, {("a", "b"): 1}) == expected
+
+
+def test_a_key_is_set_beside_what_a_merge_brings() -> None:
+    text = "base: &base\n  x: 1\na:\n  <<: *base\n  c: 2\n"
+    assert edit(text, {("a", "x"): 5}) == text + "  x: 5\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "base: &base {b: 2}\na: *base\n",
+        "base: &base\n  b: 2\na: *base\n",
+        "base: &v 2\na: {b: *v}\n",
+        "a: 1\n",
+        "a: [1]\n",
+        "- a\n",
+        "a: {b: &v 2}\nz: *v\n",
+    ],
+)
+def test_what_cannot_be_changed_alone_is_refused(text: str) -> None:
+    with pytest.raises((EditError, SettingsError)):
+        edit(text, {("a", "b"): 1})
+
+
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(10**12), 10**12),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(alphabet=st.characters(codec="utf-8"), max_size=30),
+    st.sampled_from(
+        ["yes", "true", "null", "~", "1", "1e3", "0x1f", "0o7", "1:30", "2024-01-01", "- a", "a: b"]
+    )
+    | st.sampled_from(
+        ["# c", "a #c", "'", '"', "\\", "*a", "&a", "!t", "%", "@", "|", ">", " ", "a\nb", "\t", "="]
+    ),
+)
+VALUES = (
+    SCALARS
+    | st.lists(SCALARS, max_size=4)
+    | st.dictionaries(st.from_regex(r"\A[a-z]{1,5}\Z"), SCALARS, max_size=3)
+)
+
+
+@given(VALUES, st.sampled_from(["", "a:\n  c: 1\n", "a: {c: 1}\n", "a:\n  b: 1 # x\n", "a:\n  b:\n  - 1\n"]))
+def test_any_json_value_can_be_written_and_read_again(value: Any, text: str) -> None:
+    written = edit(text, {("a", "b"): value})
+    assert repr(parse(written)["a"]["b"]) == repr(value)
+
+
+NAMES = st.sampled_from(["alpha", "beta", "gamma", "delta", "epsilon"])
+COMMENT = st.sampled_from(["", "", " # note", "   #note: {x"])
+LINE_COMMENT = st.sampled_from(["", "", "\n", "# above\n", "  # indented\n\n", "# key: value\n"])
+LEAF = st.sampled_from(
+    ["1", "'q'", '"d"', "plain text", "true", "", "~", "[1, 2]", "{x: 1}", "0.5", "a: b"[:1]]
+)
+
+
+@st.composite
+def sections(draw: st.DrawFn, indent: str = "", depth: int = 0) -> str:
+    """A block mapping in some style, with comments wherever one may write them."""
+    text = ""
+    for name in draw(st.lists(NAMES, min_size=1, max_size=4, unique=True)):
+        text += draw(LINE_COMMENT) + f"{indent}{name}:"
+        kind = draw(
+            st.sampled_from(["leaf", "leaf", "map", "list", "block"] if depth < 2 else ["leaf", "list"])
+        )
+        if kind == "leaf":
+            text += f" {draw(LEAF)}{draw(COMMENT)}\n"
+        elif kind == "block":
+            text += f" |\n{indent}  line\n{indent}  # no comment\n"
+        elif kind == "list":
+            step = indent + draw(st.sampled_from(["", "  "]))
+            text += draw(COMMENT) + "\n" + draw(LINE_COMMENT)
+            for item in draw(st.lists(st.sampled_from(["x", "'y'", "z z", "1"]), min_size=1, max_size=3)):
+                text += f"{step}- {item}{draw(COMMENT)}\n" + draw(LINE_COMMENT)
+        else:
+            inner = indent + draw(st.sampled_from(["  ", "    "]))
+            text += draw(COMMENT) + "\n" + draw(sections(inner, depth + 1))
+    return text
+
+
+def comments(text: str) -> list[str]:
+    return [line[line.index("#") :] for line in text.splitlines() if "#" in line]
+
+
+def common_start(one: str, other: str) -> int:
+    pairs = zip(one, other, strict=False)
+    return next((at for at, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
+
+
+def _with(data: dict[str, Any], path: tuple[str, ...], value: Any) -> dict[str, Any]:
+    inner = data[path[0]] if isinstance(data.get(path[0]), dict) else {}
+    return data | {path[0]: _with(inner, path[1:], value) if path[1:] else value}
+
+
+def _settable(data: Any, path: tuple[str, ...]) -> bool:
+    """Whether everything above the key is, or may become, a section."""
+    if not path:
+        return True
+    return data is None or (
+        isinstance(data, dict) and (len(path) == 1 or _settable(data.get(path[0]), path[1:]))
+    )
+
+
+@given(
+    sections(),
+    st.lists(NAMES, min_size=1, max_size=3).map(tuple),
+    st.sampled_from([7, "new", True, ["x", "w"], []]),
+)
+def test_a_change_leaves_every_other_byte_comment_and_key_as_it_was(
+    text: str, path: tuple[str, ...], value: Any
+) -> None:
+    before = parse(text)
+    if not _settable(before, path):
+        with pytest.raises(EditError):
+            edit(text, {path: value})
+        return
+    after = edit(text, {path: value})
+    assert list(parse(after)) == list(_with(before, path, value))
+    assert parse(after) == _with(before, path, value)
+    # One stretch of text was replaced, and every comment outside of it is there.
+    head = common_start(text, after)
+    tail = common_start(text[head:][::-1], after[head:][::-1])
+    replaced = text[head : len(text) - tail]
+    old: Any = before
+    for name in path:
+        old = old.get(name) if isinstance(old, dict) else None
+    if not isinstance(old, (list, dict)) and "no comment" not in replaced:
+        assert comments(after) == comments(text)
+        assert "\n" not in replaced
+
+
+@given(sections(), st.lists(NAMES, min_size=1, max_size=2).map(tuple))
+def test_a_value_set_to_what_it_is_reads_the_same(text: str, path: tuple[str, ...]) -> None:
+    before: Any = parse(text)
+    value: Any = before
+    for name in path:
+        if not isinstance(value, dict) or name not in value:
+            return
+        value = value[name]
+    assert parse(edit(text, {path: value})) == before
+
+
+# --- writing -----------------------------------------------------------------------------------
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "flatrun.yml"
+    path.write_bytes(b"old: 1\n")
+    path.chmod(0o644)
+    return path
+
+
+def test_a_file_is_replaced_and_for_its_owner_only(file: Path) -> None:
+    write_atomic(file, b"new: 1\n")
+    assert file.read_bytes() == b"new: 1\n"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert names(file.parent) == ["flatrun.yml"]
+
+
+def test_a_link_stays_a_link_and_its_target_is_written(file: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "etc"
+    elsewhere.mkdir()
+    link = elsewhere / "flatrun.yml"
+    link.symlink_to("../flatrun.yml")
+    write_atomic(link, b"new: 1\n")
+    assert link.is_symlink()
+    assert file.read_bytes() == b"new: 1\n"
+
+
+def test_what_a_crash_left_behind_goes_with_the_next_write(file: Path) -> None:
+    target = file.parent / "precious"
+    target.write_text("x")
+    (file.parent / ".flatrun.yml.new").symlink_to(target)
+    write_atomic(file, b"new: 1\n")
+    assert target.read_text() == "x"
+    assert names(file.parent) == ["flatrun.yml", "precious"]
+
+
+def test_a_file_edited_meanwhile_is_left_alone(file: Path) -> None:
+    with pytest.raises(EditError):
+        write_atomic(file, b"new: 1\n", expect=b"older: 1\n")
+    assert file.read_bytes() == b"old: 1\n"
+    assert names(file.parent) == ["flatrun.yml"]
+
+
+@contextmanager
+def file_size_limit(size: int) -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_file_that_cannot_be_written_whole_leaves_the_old_one(file: Path) -> None:
+    with file_size_limit(64), pytest.raises(OSError, match=r"."):
+        write_atomic(file, b"x" * 100_000)
+    assert file.read_bytes() == b"old: 1\n"
+    assert names(file.parent) == ["flatrun.yml"]
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", str(tmp_path)], check=False, capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("mounting a small file system is not allowed here")
+    try:
+        path = tmp_path / "flatrun.yml"
+        path.write_bytes(b"old: 1\n")
+        with pytest.raises(OSError, match="No space left"):
+            write_atomic(path, b"x" * 100_000)
+        assert path.read_bytes() == b"old: 1\n"
+        assert names(tmp_path) == ["flatrun.yml"]
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
+def test_an_owner_stays_the_owner(file: Path) -> None:
+    os.chown(file, 12345, 12345)
+    write_atomic(file, b"new: 1\n")
+    assert file.stat().st_uid == 12345
+
+
+def test_a_folder_that_may_not_be_written_gives_an_error() -> None:
+    # In a process of its own: root may write everywhere, so there it becomes nobody first.
+    code = """
+import os, sys
+from pathlib import Path
+from flatrun_core.settings_file import write_atomic
+if os.geteuid() == 0:
+    os.setgroups([]), os.setgid(65534), os.setuid(65534)
+try:
+    write_atomic(Path(sys.argv[1]), b"new")
+except PermissionError:
+    print("refused")
+"""
+    with tempfile.TemporaryDirectory() as name:
+        file = Path(name) / "flatrun.yml"
+        file.write_bytes(b"old: 1\n")
+        file.parent.chmod(0o555)
+        ran = subprocess.run(
+            [sys.executable, "-c", code, str(file)], capture_output=True, text=True, check=False
+        )
+        file.parent.chmod(0o700)
+        assert ran.stdout == "refused\n", ran.stderr
+        assert file.read_bytes() == b"old: 1\n"
+
+
+def test_readers_see_the_old_or_the_new_file_and_nothing_between(file: Path) -> None:
+    texts = {b"old: 1\n", b"a" * 50_000, b"b" * 50_000}
+    done = threading.Event()
+    seen: set[bytes] = set()
+
+    def read() -> None:
+        while not done.is_set():
+            seen.add(file.read_bytes())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for turn in range(50):
+        write_atomic(file, (b"a" if turn % 2 else b"b") * 50_000)
+    done.set()
+    reader.join()
+    assert seen <= texts
