@@ -1,5 +1,6 @@
 """The names plugin authors import; everything else of the core is its own business."""
 
+from flatrun_core import fields
 from flatrun_core.access import access, authenticated, internal, public
 from flatrun_core.api.blueprint import Blueprint
 from flatrun_core.api.streams import ServerEvent, event_stream

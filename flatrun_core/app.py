@@ -57,7 +57,7 @@ Overrides = dict[ServiceKey[Any], Callable[[], Any]]
 def create_app(
     config: SettingsSource | None = None,
     *,
-    plugins: Sequence[str | ModuleType] | None = None,
+    plugins: Sequence[Any] | None = None,
     strict: bool | None = None,
     migrate: bool = False,
     services: Overrides | None = None,
@@ -65,7 +65,7 @@ def create_app(
     """Assemble a panel.
 
     ``config`` is the settings' source (default: the environment alone). ``plugins`` names slugs to
-    load, or gives modules; None loads every installed one. With ``strict`` any plugin's failure
+    load, or gives modules or objects with ``PLUGIN``; None loads every installed one. With ``strict`` any plugin's failure
     stops the start. ``migrate`` permits changing an existing database, after a copy. ``services``
     replaces services of the core, for tests. Raises ``StartupError`` with a text for people, or
     ``SettingsError`` with every problem of the configuration.
@@ -81,7 +81,7 @@ def create_app(
     return app
 
 
-def _find(chosen: Sequence[str | ModuleType] | None, settings: PluginSettings) -> list[PluginRecord]:
+def _find(chosen: Sequence[Any] | None, settings: PluginSettings) -> list[PluginRecord]:
     if chosen is None:
         records = plugins.discover()
     else:

@@ -117,7 +117,7 @@ def migrations_folder(record: PluginRecord) -> Path | None:
     """Where a plugin's migration scripts are, or None when it has none."""
     if record.module is None or record.info is None:
         return None
-    package = record.module.__package__ or record.module.__name__.rpartition(".")[0]
+    package = getattr(record.module, "__package__", "")
     if not package:
         return None
     folder = Path(str(resources.files(package))) / record.info.migrations

@@ -50,6 +50,10 @@ class PluginHooks:
         """The context each plugin's implementations get when they ask for ``ctx``."""
         self._contexts = contexts
 
+    def context(self, slug: str) -> Any:
+        """The context of one plugin."""
+        return self._contexts[slug]
+
     def register(self, name: str, **kwargs: Any) -> Results:
         """Collect descriptors; a failure raises ``PluginFailure``."""
         collected: Results = []

@@ -40,7 +40,7 @@ class PluginRecord:
     author: str = ""
     homepage: str = ""
     entry_point: importlib.metadata.EntryPoint | None = None
-    module: ModuleType | None = None
+    module: Any = None
     info: PluginInfo | None = None
     status: Status = Status.ACTIVE
     reason: str = ""
@@ -75,10 +75,10 @@ def discover(entry_points: Iterable[importlib.metadata.EntryPoint] | None = None
     return list(records.values())
 
 
-def of_modules(modules: Sequence[ModuleType]) -> list[PluginRecord]:
-    """Records for plugin modules given directly, without an entry point."""
+def of_modules(modules: Sequence[Any]) -> list[PluginRecord]:
+    """Records for plugins given directly, without an entry point: modules, or objects with ``PLUGIN``."""
     return [
-        PluginRecord(slug=module.PLUGIN.slug, distribution=module.__name__, version="0", module=module)
+        PluginRecord(slug=module.PLUGIN.slug, distribution=getattr(module, "__name__", type(module).__name__), version="0", module=module)
         for module in modules
     ]
 

@@ -40,9 +40,15 @@ def plugin(slug: str, *, hook_api: int = HOOK_API, **hooks: Any) -> ModuleType:
     return module
 
 
-def blueprint(slug: str, rule: str, mark: Callable[[Any], Any] | None, *, prefix: str | None = None) -> Blueprint:
-    blp = Blueprint(f"{slug}{rule.replace('/', '_').replace('<', '').replace('>', '')}", slug,
-                    url_prefix=prefix or f"/api/{slug}", description="test")
+def blueprint(
+    slug: str, rule: str, mark: Callable[[Any], Any] | None, *, prefix: str | None = None
+) -> Blueprint:
+    blp = Blueprint(
+        f"{slug}{rule.replace('/', '_').replace('<', '').replace('>', '')}",
+        slug,
+        url_prefix=prefix or f"/api/{slug}",
+        description="test",
+    )
 
     class View(MethodView):
         def get(self, **kwargs: Any) -> dict[str, Any]:
@@ -78,10 +84,13 @@ def test_a_failing_set_up_takes_out_that_plugin_only(tmp_path: Path) -> None:
     def boom() -> None:
         raise RuntimeError("no luck")
 
-    app = make(tmp_path, [
-        plugin("bad", on_setup=boom, register_blueprints=lambda: [blueprint("bad", "/x", public())]),
-        plugin("good", register_blueprints=lambda: [blueprint("good", "/x", public())]),
-    ])
+    app = make(
+        tmp_path,
+        [
+            plugin("bad", on_setup=boom, register_blueprints=lambda: [blueprint("bad", "/x", public())]),
+            plugin("good", register_blueprints=lambda: [blueprint("good", "/x", public())]),
+        ],
+    )
     assert states(app) == {"bad": "failed", "good": "active"}
     assert "RuntimeError: no luck" in reason(app, "bad")
     assert app.test_client().get("/api/bad/x").status_code == 404
@@ -146,23 +155,34 @@ def test_a_permission_with_a_foreign_prefix_fails_its_plugin(tmp_path: Path) -> 
 
 
 def test_a_route_outside_its_prefixes_fails_its_plugin(tmp_path: Path) -> None:
-    app = make(tmp_path, [plugin("p", register_blueprints=lambda: [blueprint("p", "/x", public(), prefix="/api/q")])])
+    app = make(
+        tmp_path, [plugin("p", register_blueprints=lambda: [blueprint("p", "/x", public(), prefix="/api/q")])]
+    )
     assert "PLUGIN.prefixes" in reason(app, "p")
 
 
 def test_two_strangers_on_one_route_both_fail(tmp_path: Path) -> None:
-    one = plugin("one", prefixes=("shared",),
-                 register_blueprints=lambda: [blueprint("one", "/<id>", public(), prefix="/api/shared")])
-    two = plugin("two", prefixes=("shared",),
-                 register_blueprints=lambda: [blueprint("two", "/<name>", public(), prefix="/api/shared")])
+    one = plugin(
+        "one",
+        prefixes=("shared",),
+        register_blueprints=lambda: [blueprint("one", "/<id>", public(), prefix="/api/shared")],
+    )
+    two = plugin(
+        "two",
+        prefixes=("shared",),
+        register_blueprints=lambda: [blueprint("two", "/<name>", public(), prefix="/api/shared")],
+    )
     app = make(tmp_path, [one, two])
     assert states(app) == {"one": "failed", "two": "failed"}
     assert "claimed by both plugin 'one' and plugin 'two'" in reason(app, "one")
 
 
 def test_the_core_keeps_its_routes(tmp_path: Path) -> None:
-    thief = plugin("thief", prefixes=("health",),
-                   register_blueprints=lambda: [blueprint("thief", "", public(), prefix="/api/health")])
+    thief = plugin(
+        "thief",
+        prefixes=("health",),
+        register_blueprints=lambda: [blueprint("thief", "", public(), prefix="/api/health")],
+    )
     app = make(tmp_path, [thief])
     assert states(app) == {"thief": "failed"}
     assert app.test_client().get("/api/health").get_json()["status"] == "ok"
@@ -175,7 +195,9 @@ def test_a_circle_of_requirements_stops_the_start(tmp_path: Path) -> None:
 
 def test_two_plugins_with_one_timer_name_are_refused(tmp_path: Path) -> None:
     timer = Timer("tick", timedelta(hours=1), lambda: None)
-    app = make(tmp_path, [plugin("a", register_timers=lambda: [timer]), plugin("b", register_timers=lambda: [timer])])
+    app = make(
+        tmp_path, [plugin("a", register_timers=lambda: [timer]), plugin("b", register_timers=lambda: [timer])]
+    )
     assert states(app) == {"a": "active", "b": "failed"}
     assert "already that of plugin 'a'" in reason(app, "b")
 

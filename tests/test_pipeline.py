@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -63,11 +62,10 @@ class Journal:
         self.written.append((token, request, outcome))
 
 
-class Things(ModuleType):
+class Things:
     """A plugin with a route of each kind."""
 
     def __init__(self) -> None:
-        super().__init__("things_under_test")
         self.PLUGIN = PluginInfo(slug="things", hook_api=1, display_name="Things")
         self.journal = Journal()
         self.proxy = FakeProxy()
@@ -80,7 +78,11 @@ class Things(ModuleType):
 
     @hookimpl
     def flatrun_register_permissions(self) -> list[Permission]:
-        return [Permission("things:read", "read"), Permission("things:write", "write"), Permission("things:x", "x")]
+        return [
+            Permission("things:read", "read"),
+            Permission("things:write", "write"),
+            Permission("things:x", "x"),
+        ]
 
     @hookimpl
     def flatrun_register_recorders(self) -> list[Journal]:
@@ -203,7 +205,9 @@ def test_permission_is_checked_before_scope_and_scope_before_the_body(app: Flask
     reader = flatrun_login(app, ["things:write"], {"one": Level.READ})
     writer = flatrun_login(app, ["things:write"], {"one": Level.WRITE})
     assert nothing.post("/api/things/one", json={}).get_json() == {
-        "error": "Permission denied: things:write required", "code": "PERMISSION_DENIED"}
+        "error": "Permission denied: things:write required",
+        "code": "PERMISSION_DENIED",
+    }
     for client in (scoped, reader):
         answer = client.post("/api/things/one", json={})
         assert (answer.status_code, answer.get_json()["code"]) == (403, "DEPLOYMENT_FORBIDDEN")
@@ -251,13 +255,17 @@ def test_a_bad_body_is_400_and_the_view_does_not_run(
 
 def test_unknown_fields_are_ignored_and_an_optional_body_may_be_absent(app: Flask) -> None:
     client = app.test_client()
-    assert client.post("/api/things/one", json={"name": "x", "zz": 1}, headers=auth()).get_json() == {"name": "x"}
+    assert client.post("/api/things/one", json={"name": "x", "zz": 1}, headers=auth()).get_json() == {
+        "name": "x"
+    }
     assert client.delete("/api/things/one", headers=auth()).get_json() == {}
 
 
 def test_a_body_over_one_mebibyte_is_413(app: Flask) -> None:
     body = b'{"name": "' + b"x" * (1024 * 1024) + b'"}'
-    answer = app.test_client().post("/api/things/one", data=body, content_type="application/json", headers=auth())
+    answer = app.test_client().post(
+        "/api/things/one", data=body, content_type="application/json", headers=auth()
+    )
     assert (answer.status_code, answer.get_json()["code"]) == (413, "PAYLOAD_TOO_LARGE")
 
 
@@ -274,7 +282,10 @@ def test_our_errors_carry_their_details_and_others_carry_nothing(app: Flask) -> 
 
 def test_every_answer_carries_a_request_id_of_its_own(app: Flask) -> None:
     client = app.test_client()
-    ids = {client.get(path).headers["X-Request-ID"] for path in ("/api/things/open", "/api/none", "/api/things/one")}
+    ids = {
+        client.get(path).headers["X-Request-ID"]
+        for path in ("/api/things/open", "/api/none", "/api/things/one")
+    }
     assert len(ids) == 3
 
 
@@ -284,7 +295,9 @@ def test_internal_routes_take_only_the_proxy_token_and_never_a_forwarded_request
     assert client.get("/api/things/inside", headers=token).status_code == 200
     assert client.get("/api/things/inside", headers=auth()).status_code == 401
     assert client.get("/api/things/inside", headers={"X-Internal-Token": "x"}).status_code == 401
-    assert client.get("/api/things/inside", headers={**token, "X-Forwarded-For": "1.1.1.1"}).status_code == 401
+    assert (
+        client.get("/api/things/inside", headers={**token, "X-Forwarded-For": "1.1.1.1"}).status_code == 401
+    )
     assert "/api/things/inside" not in client.get("/api/openapi.json").get_json()["paths"]
 
 
@@ -298,7 +311,12 @@ def test_without_authentication_everybody_is_the_anonymous_administrator(
 def test_a_mutation_is_recorded_before_and_after(app: Flask, things: Things) -> None:
     app.test_client().post("/api/things/one", json={"name": "x"}, headers=auth())
     [(token, request, outcome)] = things.journal.written
-    assert (token, request.action, request.resource_id, outcome.status) == ("token", "things.write", "one", 200)
+    assert (token, request.action, request.resource_id, outcome.status) == (
+        "token",
+        "things.write",
+        "one",
+        200,
+    )
     assert request.body == {"name": "x"}
 
 
@@ -358,7 +376,9 @@ def test_the_client_address_is_forwarded_only_by_configured_proxies(
     assert client_address(peer, {"X-Forwarded-For": header}, parse_networks(trusted)) == expected
 
 
-def test_docs_need_an_identity_when_they_are_not_public(things: Things, flatrun_app: Callable[..., Flask]) -> None:
+def test_docs_need_an_identity_when_they_are_not_public(
+    things: Things, flatrun_app: Callable[..., Flask]
+) -> None:
     app = flatrun_app(plugins=[things], settings={"api.public_docs": False})
     assert app.test_client().get("/api/openapi.json").status_code == 401
     assert app.test_client().get("/api/openapi.json", headers=auth()).status_code == 200

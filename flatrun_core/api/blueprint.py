@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, TypeVar
 
 import flask_smorest
-from flask import Request
+from flask import Request, g
 from marshmallow import Schema, ValidationError
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import RequestEntityTooLarge
@@ -66,7 +66,14 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
 
 
 def read_json(req: Request) -> dict[str, Any] | None:
-    """The request's body as an object; None when there is none; 400 ``INVALID_BODY`` otherwise."""
+    """The body as an object, parsed once a request; None without one; else 400 ``INVALID_BODY``."""
+    if "flatrun_json" not in g:
+        g.flatrun_json = _parse(req)
+    body: dict[str, Any] | None = g.flatrun_json
+    return body
+
+
+def _parse(req: Request) -> dict[str, Any] | None:
     try:
         raw = req.get_data(cache=True)
     except RequestEntityTooLarge as exc:

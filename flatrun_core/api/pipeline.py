@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask, Response, g, request
 
 from flatrun_core.access import declared
+from flatrun_core.api.blueprint import read_json
 from flatrun_core.api.client_address import client_address, parse_networks
 from flatrun_core.api.errors import answer_error, answer_unexpected
 from flatrun_core.errors import Failed, FlatrunError, Forbidden, Unauthenticated
@@ -65,6 +66,7 @@ class Pipeline:
             self._check_internal()
         elif access.kind != "public":
             self._admit(access)
+        g.flatrun_admitted = True
         self._begin_record(access)
         return None
 
@@ -203,7 +205,7 @@ class Pipeline:
             user_agent=request.headers.get("User-Agent", ""),
             started=g.flatrun_started,
             mutation=mutation,
-            body=request.get_json(silent=True) if mutation and _small() else None,
+            body=_body() if mutation and g.get("flatrun_admitted") else None,
         )
 
     # --- cross-origin ---
@@ -263,6 +265,8 @@ def _check_permissions(identity: Identity, access: Access) -> None:
         identity.need_permission(name)
 
 
-def _small() -> bool:
-    length = request.content_length
-    return length is not None and length <= (request.max_content_length or length)
+def _body() -> Any:
+    try:
+        return read_json(request)
+    except FlatrunError:
+        return None

@@ -3,7 +3,6 @@
 import json
 import uuid
 from collections.abc import Iterable, Mapping
-from types import ModuleType
 from typing import Any
 
 from flask import Flask
@@ -48,11 +47,10 @@ class ApiClient:
         return self.open("DELETE", path, **kwargs)
 
 
-class LoginPlugin(ModuleType):
+class LoginPlugin:
     """A plugin that knows the identities that ``Login`` made for its application."""
 
     def __init__(self) -> None:
-        super().__init__("flatrun_testing_login")
         self.PLUGIN = PluginInfo(slug="testing_login", hook_api=HOOK_API, display_name="Testing login")
         self.identities: dict[str, Identity] = {}
 

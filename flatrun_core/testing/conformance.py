@@ -14,6 +14,7 @@ from flatrun_core.markers import HOOK_API
 
 SILENT = """
 import sys, threading
+import importlib
 before = threading.active_count()
 importlib.import_module({module!r})
 assert threading.active_count() == before, "importing the plugin started a thread"
@@ -52,7 +53,9 @@ class PluginConformance:
 
     def test_plugin_becomes_active(self, flatrun_app: Callable[..., Flask]) -> None:
         app = self.make(flatrun_app)
-        states = {record.slug: (str(record.status), record.reason) for record in app.extensions["flatrun"].plugins}
+        states = {
+            record.slug: (str(record.status), record.reason) for record in app.extensions["flatrun"].plugins
+        }
         assert states[self.plugin.PLUGIN.slug] == ("active", "")
 
     def test_every_operation_is_documented(self, flatrun_app: Callable[..., Flask]) -> None:

@@ -27,7 +27,9 @@ class FakeProxy:
         self.sites = wanted
         self.reloads += changed_now
         return Applied(
-            changed=changed_now, reloaded=changed_now, quarantined={name: self.refuse[name] for name in refused}
+            changed=changed_now,
+            reloaded=changed_now,
+            quarantined={name: self.refuse[name] for name in refused},
         )
 
     def status(self, deployment: str) -> VirtualHost:

@@ -1,0 +1,1 @@
+"""Greets visitors and counts them."""
