@@ -1,0 +1,1 @@
+"""Deployments: folders with a compose file, and what runs of them."""

@@ -1,0 +1,215 @@
+"""From a request to what will be written: compose text, files, environment and ``service.yml``."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import PurePosixPath
+from typing import Any, Final
+
+from flatrun_core import Invalid, PluginContext, fields
+from flatrun_core.ports.deployments import CREDENTIALS, TEMPLATES, NewDeployment, Rendered
+from flatrun_deployments import compose_file, env_file, service_yml
+from flatrun_deployments.errors import plugin_required
+
+COMPOSE_NAME: Final = compose_file.CANDIDATES[0]
+
+_DATABASE_WISHES: Final = {
+    "use_shared_database": "A shared database",
+    "existing_database_container": "An existing database container",
+    "databases": "A database",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a creation writes. ``rendered_again`` fills a template's files once more with other env."""
+
+    name: str
+    compose: str
+    document: Mapping[str, Any]
+    metadata: Mapping[str, Any]
+    env: Mapping[str, str]
+    files: Mapping[str, str]
+    folders: tuple[str, ...]
+    credentials: Mapping[str, str] = field(default_factory=dict)
+    rendered_again: Callable[[Mapping[str, str]], Mapping[str, str]] | None = None
+
+    @property
+    def port(self) -> int | None:
+        """The host port that ``service.yml`` publishes, if any."""
+        port = self.metadata.get("networking", {}).get("host_port")
+        return port if isinstance(port, int) else None
+
+    @property
+    def exposed(self) -> bool:
+        """Whether a host is to be routed to it."""
+        return bool(self.metadata.get("networking", {}).get("expose"))
+
+    def with_env(self, added: Mapping[str, str], explicit: Mapping[str, str]) -> "Plan":
+        """The plan after plugins added environment; what the request said itself wins."""
+        env = {**self.env, **added, **explicit}
+        if not added or self.rendered_again is None:
+            return replace(self, env=env)
+        return replace(self, env=env, files=_plain_files(self.rendered_again(env)))
+
+
+def wants_database(new: NewDeployment) -> bool:
+    """Whether the request asks for a database, whose address the compose file may need."""
+    return any(new.options.get(key) for key in _DATABASE_WISHES)
+
+
+def check_wishes(ctx: PluginContext, new: NewDeployment) -> None:
+    """Raise 400 ``PLUGIN_REQUIRED`` for a wish whose plugin is not active."""
+    for key, wish in _DATABASE_WISHES.items():
+        if new.options.get(key) and not ctx.hooks.implemented_by("databases"):
+            raise plugin_required("databases", wish)
+    if new.options.get("registry_credential") and ctx.services.find(CREDENTIALS) is None:
+        raise plugin_required("registries", "A registry login")
+
+
+def plan(
+    ctx: PluginContext, new: NewDeployment, kept_env: Mapping[str, str], network: str, now: datetime
+) -> Plan:
+    """Everything that can be known before anything is touched; 400 and 404 for what is wrong.
+
+    ``kept_env`` is the environment of a removed deployment whose folder is taken over: what was
+    generated then is not generated anew, because its data know it. ``network`` is the proxy's.
+    """
+    asked = _asked_metadata(new)
+    env = {**kept_env, **new.env}
+    render = _template(ctx, new, asked)
+    rendered = render(env) if render is not None else Rendered(compose="")
+    text = new.compose if new.compose is not None else rendered.compose
+    document = compose_file.check_new(text, new.name, network)
+    files = {**rendered.files, **new.files}
+    _check_paths(files)
+    return Plan(
+        name=new.name,
+        compose=text,
+        document=document,
+        metadata=_metadata(new, _merged(rendered.metadata, asked), now),
+        env={**rendered.env, **env},
+        files=_plain_files(files),
+        folders=(*_folders(files), *_mounted(document, files)),
+        credentials=rendered.credentials,
+        rendered_again=(lambda again: {**render(again).files, **new.files}) if render is not None else None,
+    )
+
+
+def of_rendered(new: NewDeployment, rendered: Rendered) -> NewDeployment:
+    """A recipe's result as a request for a deployment of that name."""
+    return replace(
+        new,
+        compose=rendered.compose,
+        files=rendered.files,
+        env={**rendered.env, **new.env},
+        metadata=_merged(rendered.metadata, new.metadata),
+    )
+
+
+def _template(
+    ctx: PluginContext, new: NewDeployment, asked: Mapping[str, Any]
+) -> Callable[[Mapping[str, str]], Rendered] | None:
+    if new.template_id is None:
+        if new.compose is None:
+            raise Invalid("Either compose or template_id is required", code="COMPOSE_OR_TEMPLATE_REQUIRED")
+        return None
+    templates, template_id = ctx.services.find(TEMPLATES), new.template_id
+    if templates is None:
+        raise plugin_required("templates", "A template")
+    values = {"NAME": new.name, "PORT": new.port, "DOMAIN": _first_domain(asked)}
+    return lambda env: templates.render(template_id, {**values, "env": dict(env)})
+
+
+def _asked_metadata(new: NewDeployment) -> dict[str, Any]:
+    asked = service_yml.from_request(new.metadata)
+    networking = dict(asked.get("networking") or {})
+    if networking.get("domain"):
+        networking["domain"] = _host("metadata.networking.domain", networking["domain"])
+    if new.port is not None:
+        networking["host_port"] = new.port
+    if networking:
+        asked["networking"] = networking
+    if asked.get("domains"):
+        asked["domains"] = [_domain(entry) for entry in asked["domains"]]
+    credential = new.options.get("registry_credential")
+    if isinstance(credential, Mapping) and credential.get("credential_id"):
+        asked["credential_id"] = str(credential["credential_id"])
+    return asked
+
+
+def _domain(entry: Mapping[str, Any]) -> dict[str, Any]:
+    named = {**entry, "domain": _host("metadata.domains.domain", entry.get("domain"))}
+    if entry.get("aliases"):
+        named["aliases"] = [_host("metadata.domains.aliases", alias) for alias in entry["aliases"]]
+    return named
+
+
+def _host(where: str, value: object) -> str:
+    try:
+        return fields.host_name(str(value or ""))
+    except ValueError as exc:
+        raise Invalid(f"{where}: Not a valid domain name") from exc
+
+
+def _first_domain(metadata: Mapping[str, Any]) -> str | None:
+    for entry in metadata.get("domains") or ():
+        return str(entry["domain"])
+    domain = (metadata.get("networking") or {}).get("domain")
+    return str(domain) if domain else None
+
+
+def _metadata(new: NewDeployment, wanted: dict[str, Any], now: datetime) -> dict[str, Any]:
+    wanted.setdefault("name", new.name)
+    wanted["created_at"] = now.strftime("%Y-%m-%dT%H:%M:%SZ")
+    if new.template_id is not None:
+        wanted["template_id"] = new.template_id
+    return wanted
+
+
+def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(under)
+    for key, value in over.items():
+        below = result.get(key)
+        both = isinstance(below, Mapping) and isinstance(value, Mapping)
+        result[key] = {**below, **value} if both and below is not None else value
+    return result
+
+
+def _check_paths(files: Mapping[str, str]) -> None:
+    for path in files:
+        top = next(iter(PurePosixPath(path).parts), "")
+        if top in (COMPOSE_NAME, service_yml.FILENAME, env_file.FILENAME) or top.startswith(".flatrun"):
+            raise Invalid(f"The file '{path[:60]}' is one of the panel's own", code="INVALID_PATH")
+
+
+def _plain_files(files: Mapping[str, str]) -> dict[str, str]:
+    return {path: text for path, text in files.items() if not path.endswith("/")}
+
+
+def _folders(files: Mapping[str, str]) -> list[str]:
+    return [path.rstrip("/") for path in files if path.endswith("/")]
+
+
+def _mounted(document: Mapping[str, Any], files: Mapping[str, str]) -> list[str]:
+    """Folders that services mount from beside the compose file, which the Engine would make as root's."""
+    written = {str(PurePosixPath(path)) for path in files}
+    found = []
+    for service in document["services"].values():
+        for volume in service.get("volumes") or () if isinstance(service, Mapping) else ():
+            relative = _relative_source(volume)
+            if relative and relative not in written and relative not in found:
+                found.append(relative)
+    return found
+
+
+def _relative_source(volume: object) -> str | None:
+    if isinstance(volume, Mapping):
+        source = str(volume.get("source") or "") if volume.get("type") == "bind" else ""
+    else:
+        source = str(volume).split(":", 1)[0] if ":" in str(volume) else ""
+    path = PurePosixPath(source)
+    if not source.startswith("./") or "$" in source or ".." in path.parts or not path.parts:
+        return None
+    # A name like nginx.conf is a file that its owner has yet to bring; conf.d is a folder.
+    return str(path) if path.suffix in ("", ".d") else None
