@@ -64,7 +64,7 @@ class ComposeCli(Compose):
         finally:
             self._touch()
         if check and done.returncode != 0:
-            raise self._failure(args[0] if args else "compose", done)
+            raise compose_failure(args[0] if args else "", done.output)
         return done
 
     def config(self, project: Project) -> Mapping[str, Any]:
@@ -131,13 +131,15 @@ class ComposeCli(Compose):
             self._found = None  # it was removed or replaced: look again at the next use
         return replace(done, output=_cleaned(done.output, project))
 
-    def _failure(self, command: str, done: Completed) -> FlatrunError:
-        output = done.output
-        known = engine_missing(output, output=output) or known_refusal(output, output=output)
-        if known is not None:
-            return known
-        text = f"'docker compose {command}' failed: {_reason(output)}"
-        return Failed(text, code="COMPOSE_FAILED", output=output)
+
+def compose_failure(command: str, output: str) -> FlatrunError:
+    """The error of a command that failed, by what it printed."""
+    known = engine_missing(output, output=output) or known_refusal(output, output=output)
+    if known is not None:
+        return known
+    return Failed(
+        f"'docker compose {command}' failed: {_reason(output)}", code="COMPOSE_FAILED", output=output
+    )
 
 
 def _env_files(project: Project, found: _Found) -> Iterator[Path]:

@@ -1,0 +1,93 @@
+"""A container in memory, and a follower of its log."""
+
+import queue
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from flatrun_core.docker.logs import since_parameter
+from flatrun_core.errors import DockerUnavailable
+from flatrun_core.ports.docker import Container, LogLine, LogStream
+
+UP: Final = ("running", "paused", "restarting")
+
+
+@dataclass(eq=False)
+class FakeContainer:
+    """A container and what the Engine knows of it; change it through the engine's methods."""
+
+    id: str
+    name: str
+    image: str
+    labels: dict[str, str]
+    created: datetime
+    state: str = "created"
+    health: str = "none"
+    exit_code: int | None = None
+    ports: tuple[str, ...] = ()
+    networks: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    volumes: tuple[str, ...] = ()
+    has_healthcheck: bool = False
+    keeps_log: bool = True
+    log: list[LogLine] = field(default_factory=list)
+    document: dict[str, Any] = field(default_factory=dict)
+
+    def listed(self) -> Container:
+        """The container as a list shows it."""
+        running = self.state in UP
+        health = f" ({self.health})" if self.health != "none" else ""
+        words = {
+            "created": "Created",
+            "exited": f"Exited ({self.exit_code or 0}) 1 second ago",
+            "paused": "Up 1 second (Paused)",
+            "restarting": "Restarting (1) 1 second ago",
+        }
+        return Container(
+            id=self.id,
+            name=self.name,
+            image=self.image,
+            state=self.state,
+            status=words.get(self.state, f"Up 1 second{health}" if running else self.state.capitalize()),
+            health=self.health if running else "none",
+            created=self.created,
+            exit_code=(self.exit_code or 0) if self.state == "exited" else None,
+            ports=self.ports if running else (),
+            networks=tuple(sorted(self.networks)),
+            labels=dict(self.labels),
+        )
+
+
+class FakeLog(LogStream):
+    """A follower of one container's log."""
+
+    def __init__(self, ended: Callable[["FakeLog"], None]) -> None:
+        self._items: queue.SimpleQueue[LogLine | DockerUnavailable | None] = queue.SimpleQueue()
+        self._ended = ended
+        self.closed = False
+
+    def put(self, item: LogLine | DockerUnavailable | None) -> None:
+        """A line, the end, or the end because the Engine went."""
+        self._items.put(item)
+
+    def __iter__(self) -> Iterator[LogLine]:
+        """Lines as they come."""
+        while not self.closed:
+            item = self._items.get()
+            if isinstance(item, DockerUnavailable):
+                raise item
+            if item is None or self.closed:
+                return
+            yield item
+
+    def close(self) -> None:
+        """End it."""
+        self.closed = True
+        self._ended(self)
+        self._items.put(None)
+
+
+def moment(name: str, time: str | None) -> int:
+    """Nanoseconds since the epoch; 0 for none."""
+    parameter = since_parameter(name, time).get(name)
+    return int(parameter.replace(".", "")) if parameter else 0
