@@ -1,0 +1,326 @@
+"""One Engine log connection and one thread for each container that is followed, however many follow.
+
+A ``Feed`` reads one container's log onto a tape; followers hold a ``Seat`` at it. The last one to
+leave ends the connection, and with the last watcher the hub stops listening to the Engine's events,
+so that nothing runs while nobody follows.
+"""
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from flatrun_core import Failed, FlatrunError, NotFound
+from flatrun_core.ports.docker import Container, Engine, EngineEvent, LogLine, LogStream
+from flatrun_deployments.log_tape import Entry, Tape, entry, skipped
+from flatrun_deployments.log_text import SECOND, moment, timestamp
+
+log = logging.getLogger(__name__)
+
+# The two streams of a container may stand in its log in another order than their times.
+OVERLAP: Final = SECOND
+# Followers that join at once fetch their first lines a few at a time.
+_HISTORIES: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class HubLimits:
+    """What one container's feed may cost.
+
+    ``lines`` and ``bytes`` are kept for it; at most ``rate`` lines a second are read of it; one that
+    writes faster for longer than ``behind`` seconds is skipped to its end; ``settle`` seconds lie
+    between two connections.
+    """
+
+    lines: int = 2000
+    bytes: int = 512 * 1024
+    rate: int = 2000
+    behind: float = 5.0
+    settle: float = 0.3
+
+
+class Bell:
+    """Wakes one follower, and remembers whether containers may have come, gone, or changed."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._changed = False
+
+    def ring(self, *, changed: bool = False) -> None:
+        """Wake the follower; quick when it is awake already."""
+        if changed:
+            self._changed = True
+        if not self._event.is_set():
+            self._event.set()
+
+    def wait(self, timeout: float) -> bool:
+        """Wait for a ring, at most ``timeout`` seconds; whether something changed since the last time."""
+        self._event.wait(timeout)
+        self._event.clear()
+        changed, self._changed = self._changed, False
+        return changed
+
+
+class _Pace:
+    """Holds a reader to so many lines a second, and says when that leaves it hopelessly behind."""
+
+    _SLOTS = 10
+
+    def __init__(self, limits: HubLimits) -> None:
+        self._limits = limits
+        self._chunk = max(1, limits.rate // self._SLOTS)
+        self._count = 0
+        self._begun = time.monotonic()
+        self._held_since: float | None = None
+
+    def behind(self, line_moment: int) -> bool:
+        """Count a line, wait when there were too many; True when reading on makes no sense."""
+        self._count += 1
+        if self._count < self._chunk:
+            return False
+        now = time.monotonic()
+        rest = self._begun + self._chunk / self._limits.rate - now
+        self._held_since = (self._held_since or now) if rest > 0 else None
+        if rest > 0:
+            time.sleep(rest)
+        self._count, self._begun = 0, time.monotonic()
+        held = self._begun - self._held_since if self._held_since is not None else 0.0
+        return held > self._limits.behind and (time.time_ns() - line_moment) / SECOND > self._limits.behind
+
+
+class Feed:
+    """Reads one container's log onto a tape while it has members."""
+
+    def __init__(self, engine: Engine, container: Container, limits: HubLimits) -> None:
+        self.container = container
+        self.tape = Tape(limits.lines, limits.bytes)
+        self.members: tuple[Bell, ...] = ()
+        self.failure: FlatrunError | None = None
+        self.running = False
+        self.wanted = False
+        self._engine = engine
+        self._limits = limits
+        self._lock = threading.Lock()
+        self._preparing = threading.Lock()
+        self._stream: LogStream | None = None
+        self._closed = False
+        self._started = -limits.settle
+        self._floor: int | None = None
+        self._seen: dict[str, int] = {}
+
+    @property
+    def complete(self) -> bool:
+        """Whether the tape holds, or is about to hold, the container's log from its beginning."""
+        return self._floor == 0 and self.tape.untrimmed
+
+    def prepare(self, *, whole: bool) -> None:
+        """Settle where reading begins: at the log's beginning, or after what it holds now.
+
+        Only the first call does something. Whoever fetches the log afterwards has everything that
+        this feed will not read.
+        """
+        with self._preparing:
+            if self._floor is None:
+                self._floor = 0 if whole else self._newest()
+
+    def resume(self) -> bool:
+        """Read, unless that is going on; a container that has ended is read to its end.
+
+        False when it is too early after the last time.
+        """
+        with self._lock:
+            now = time.monotonic()
+            if self.running or self._closed or self.failure is not None:
+                return True
+            if now - self._started < self._limits.settle:
+                return False
+            self.running, self.wanted, self._started = True, False, now
+        threading.Thread(target=self._read, name=f"logs-{self.container.id[:12]}", daemon=True).start()
+        return True
+
+    def close(self) -> None:
+        """End the connection and with it the thread."""
+        with self._lock:
+            self._closed = True
+            stream = self._stream
+        if stream is not None:
+            stream.close()
+
+    def _newest(self) -> int:
+        lines = self._engine.logs(self.container.id, tail=1)
+        return moment(lines[-1]) if lines else 0
+
+    def _read(self) -> None:
+        failure: FlatrunError | None = None
+        try:
+            begin = max(self._seen.values(), default=self._floor or 0)
+            since: str | None = timestamp(max(0, begin - OVERLAP))
+            while self._pump(since):
+                since = None
+                self._tell(Entry(time.time_ns(), "", skipped(None)))
+        except NotFound:
+            log.debug("container %s was removed before its log was read", self.container.name)
+        except FlatrunError as exc:
+            failure = exc
+        except Exception:
+            log.exception("reading the log of container %s failed", self.container.name)
+            failure = Failed("The container's log cannot be read", code="DOCKER_ERROR")
+        with self._lock:
+            self.running, self._stream, self.failure = False, None, failure
+        for bell in self.members:
+            bell.ring(changed=True)
+
+    def _pump(self, since: str | None) -> bool:
+        """Read to the end; True when the container writes too fast and reading shall begin anew."""
+        told = dict(self._seen)
+        with contextlib.closing(self._engine.follow(self.container.id, since=since)) as stream:
+            with self._lock:
+                if self._closed:
+                    return False
+                self._stream = stream
+            pace = _Pace(self._limits)
+            for line in stream:
+                self._take(line, told)
+                if pace.behind(self._seen.get(line.stream, 0)):
+                    return not self._closed
+        return False
+
+    def _take(self, line: LogLine, told: dict[str, int]) -> None:
+        found = entry(self.container, line)
+        if line.stream in told:
+            if found.moment <= told[line.stream]:
+                return
+            del told[line.stream]
+        self._seen[line.stream] = found.moment
+        self._tell(found)
+
+    def _tell(self, found: Entry) -> None:
+        self.tape.append(found)
+        for bell in self.members:
+            bell.ring()
+
+
+class Seat:
+    """One follower's place at one container's log."""
+
+    def __init__(self, hub: "LogHub", feed: Feed, bell: Bell) -> None:
+        self._hub, self._feed, self._bell = hub, feed, bell
+        self._position = feed.tape.end
+
+    @property
+    def running(self) -> bool:
+        """Whether the container's log is being read."""
+        return self._feed.running
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the container has started since its log was last read."""
+        return self._feed.wanted
+
+    @property
+    def failure(self) -> FlatrunError | None:
+        """Why reading ended, when it was not the container's end."""
+        return self._feed.failure
+
+    def rewind(self) -> bool:
+        """Go to the beginning of the container's log; False when it is not all here."""
+        if not self._feed.complete:
+            return False
+        self._position = 0
+        return True
+
+    def resume(self) -> bool:
+        """Have the log read, if it is not; False when that must be tried again."""
+        return self._feed.resume()
+
+    def read(self) -> tuple[list[Entry], int]:
+        """What came since the last time, and how many lines were lost before it."""
+        entries, self._position, missed = self._feed.tape.read(self._position)
+        return entries, missed
+
+    def leave(self) -> None:
+        """Give the place up; the last one ends the feed."""
+        self._hub.leave(self._feed, self._bell)
+
+
+class LogHub:
+    """All feeds, and the one subscription to the Engine's events; safe for many threads."""
+
+    def __init__(self, engine: Engine, limits: HubLimits | None = None) -> None:
+        self._engine = engine
+        self._limits = limits or HubLimits()
+        self._lock = threading.Lock()
+        self._feeds: dict[str, Feed] = {}
+        self._watchers: tuple[tuple[Bell, Callable[[EngineEvent], bool]], ...] = ()
+        self._unsubscribe: Callable[[], None] | None = None
+        self._histories = threading.BoundedSemaphore(_HISTORIES)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody follows anything: no connection, no thread, no subscription."""
+        with self._lock:
+            return not self._feeds and not self._watchers and self._unsubscribe is None
+
+    def watch(self, bell: Bell, concerns: Callable[[EngineEvent], bool]) -> Callable[[], None]:
+        """Ring at Engine events that ``concerns`` (quick, on the Engine's thread) says yes to.
+
+        Returns the way to stop.
+        """
+        watcher = (bell, concerns)
+        with self._lock:
+            self._watchers = (*self._watchers, watcher)
+            if self._unsubscribe is None:
+                self._unsubscribe = self._engine.subscribe(self._on_event)
+
+        def stop() -> None:
+            with self._lock:
+                self._watchers = tuple(other for other in self._watchers if other is not watcher)
+                if self._watchers or self._unsubscribe is None:
+                    return
+                unsubscribe, self._unsubscribe = self._unsubscribe, None
+                unsubscribe()
+
+        return stop
+
+    def join(self, container: Container, bell: Bell, *, whole: bool) -> Seat:
+        """A seat at a container's log, before its first new line.
+
+        With ``whole`` the log is read from its beginning when nobody reads it yet.
+        """
+        with self._lock:
+            feed = self._feeds.get(container.id)
+            if feed is None or feed.failure is not None:
+                feed = self._feeds[container.id] = Feed(self._engine, container, self._limits)
+            feed.members = (*feed.members, bell)
+        try:
+            feed.prepare(whole=whole)
+        except BaseException:
+            self.leave(feed, bell)
+            raise
+        return Seat(self, feed, bell)
+
+    def leave(self, feed: Feed, bell: Bell) -> None:
+        """Take a follower from a feed; used by its seat."""
+        with self._lock:
+            feed.members = tuple(other for other in feed.members if other is not bell)
+            last = not feed.members
+            if last and self._feeds.get(feed.container.id) is feed:
+                del self._feeds[feed.container.id]
+        if last:
+            feed.close()
+
+    def history(self, container_id: str, tail: int, since: str | None) -> list[LogLine]:
+        """The last lines of a container, for followers: a few at a time ask the Engine."""
+        with self._histories:
+            return self._engine.logs(container_id, tail=tail, since=since)
+
+    def _on_event(self, event: EngineEvent) -> None:
+        # On the Engine's thread, which may hold its own locks: no lock of ours here.
+        if event.action == "start" and (feed := self._feeds.get(event.container_id)) is not None:
+            feed.wanted = True
+        for bell, concerns in self._watchers:
+            if concerns(event):
+                bell.ring(changed=True)
