@@ -272,9 +272,9 @@ class JobRunner(Jobs):
                 result = dict(self._kinds[row.kind].run(running) or {})
                 JsonField().db_value(result)
         except Exception as exc:
+            error, result = plain(str(exc)) or type(exc).__name__, {}
             unexpected = not isinstance(exc, FlatrunError)
-            log.error("job %s (%s) failed: %s", row.id, row.kind, exc, exc_info=unexpected)
-            error, result = str(exc) or type(exc).__name__, {}
+            log.error("job %s (%s) failed: %s", row.id, row.kind, error, exc_info=unexpected)
         if running.obeyed and running.asked.is_set():
             self._finish(row, "cancelled", error=error, result=result, **running.at)
         elif running.obeyed or error:

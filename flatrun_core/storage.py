@@ -203,7 +203,9 @@ def _postgres_reason(error: BaseException) -> str | None:
         lost = any(kind.__name__ == "OperationalError" for kind in type(error).__mro__)
         return "the server cannot be reached" if lost else None
     known = {"25006": "it is read-only", "53100": "the disk is full"}
-    return known.get(state, "the server cannot serve now" if state.startswith(("08", "53", "57P", "58")) else None)
+    return known.get(
+        state, "the server cannot serve now" if state.startswith(("08", "53", "57P", "58")) else None
+    )
 
 
 def sqlite_path(url: str) -> Path:
@@ -221,8 +223,10 @@ def sqlite_url(path: Path) -> str:
 
 
 def _from_driver(error: BaseException, driver: str) -> Iterator[BaseException]:
-    """What the driver raised, latest first: peewee wraps it, and a rollback that fails hides why there was one."""
-    cause: BaseException | None = error if isinstance(error, PeeweeException) or _is_of(error, driver) else None
+    """What the driver raised, latest first: peewee wraps it, and a rollback that fails hides its cause."""
+    cause: BaseException | None = (
+        error if isinstance(error, PeeweeException) or _is_of(error, driver) else None
+    )
     while cause is not None:
         if _is_of(cause, driver):
             yield cause

@@ -101,7 +101,13 @@ def test_a_job_runs_and_its_record_tells_all_of_it(bench: Bench) -> None:
     assert (queued.status, queued.payload, queued.actor) == ("queued", {"a": 1, "b": 2}, ALICE)
     assert queued.id.isdigit()
     done = ended(runner, queued)
-    assert (done.kind, done.status, done.result, done.progress, done.error) == ("add", "completed", {"sum": 3}, 100, "")
+    assert (done.kind, done.status, done.result, done.progress, done.error) == (
+        "add",
+        "completed",
+        {"sum": 3},
+        100,
+        "",
+    )
     assert (done.deployment, done.actor) == ("shop", ALICE)
     assert done.started_at is not None
     assert done.finished_at is not None
@@ -225,7 +231,7 @@ def test_jobs_are_done_in_their_order_by_as_many_as_there_are_workers(bench: Ben
 
 def test_a_job_submitted_in_a_transaction_exists_when_that_commits(bench: Bench) -> None:
     runner = bench.runner()
-    with pytest.raises(ZeroDivisionError), bench.database.atomic():
+    with pytest.raises(ZeroDivisionError), bench.database.atomic():  # noqa: PT012 - the transaction is what is tested
         lost = runner.submit("add", {"a": 1, "b": 1}, actor=ALICE)
         raise ZeroDivisionError
     with pytest.raises(NotFound):
@@ -458,7 +464,9 @@ time.sleep(60)
     bench.kind("cut", lambda job: {"again": half.exists()}, recover)
     runner = bench.runner(start=False)
     [cut] = runner.recover()
-    assert [(job.id, job.status, job.message, job.progress) for job in seen] == [(cut.id, "running", "half written", 30)]
+    assert [(job.id, job.status, job.message, job.progress) for job in seen] == [
+        (cut.id, "running", "half written", 30)
+    ]
     assert (cut.status, cut.error, cut.deployment) == ("failed", INTERRUPTED, "shop")
     assert cut.finished_at is not None
     assert bench.failed == [cut]
@@ -552,16 +560,16 @@ def test_workers_survive_a_database_that_is_away_and_say_so_once(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     away, tries = True, 0
-    of_status = JobRow.of_status.__func__
+    of_status = JobRow.of_status
 
-    def sometimes(cls: type[JobRow], status: str, kinds: Mapping[str, JobKind]) -> Any:
+    def sometimes(status: str, kinds: Mapping[str, JobKind]) -> Any:
         nonlocal tries
         if away:
             tries += 1
             raise Unavailable("The database is not available: it is read-only", code="DATABASE_UNAVAILABLE")
-        return of_status(cls, status, kinds)
+        return of_status(status, kinds)
 
-    monkeypatch.setattr(JobRow, "of_status", classmethod(sometimes))
+    monkeypatch.setattr(JobRow, "of_status", sometimes)
     runner = bench.runner(workers=1)
     wait_until(lambda: tries >= 3)
     away = False

@@ -46,6 +46,11 @@ def queued(locks: LockTable, name: str) -> int:
     return len(locks._claims.get((LOCK_ORDER.index("deployment"), name), ()))
 
 
+def wait_for_queue(locks: LockTable, length: int) -> None:
+    """Until so many hold or await the lock of ``shop``."""
+    wait_until(lambda: queued(locks, "shop") == length)
+
+
 def take(locks: LockTable, kind: str = "deployment", name: str = "shop", wait: float = 0) -> None:
     with locks.hold(kind, name, wait):
         pass
@@ -95,8 +100,12 @@ def test_an_exception_lets_go(locks: LockTable, others: ThreadPoolExecutor) -> N
 
 @pytest.mark.parametrize(
     ("first", "second"),
-    [(("proxy", ""), ("deployment", "shop")), (("database", ""), ("settings", ""))]
-    + [(("deployment", "shop"), ("deployment", "blog")), (("certificate", "b"), ("certificate", "a"))],
+    [
+        (("proxy", ""), ("deployment", "shop")),
+        (("database", ""), ("settings", "")),
+        (("deployment", "shop"), ("deployment", "blog")),
+        (("certificate", "b"), ("certificate", "a")),
+    ],
 )
 def test_a_wrong_order_is_refused_at_once_and_takes_nothing(
     locks: LockTable, others: ThreadPoolExecutor, first: tuple[str, str], second: tuple[str, str]
@@ -130,7 +139,7 @@ def test_who_waits_longest_gets_it_first(locks: LockTable, others: ThreadPoolExe
         done = []
         for number in range(10):
             done.append(others.submit(enter, number))
-            wait_until(lambda number=number: queued(locks, "shop") == number + 2)
+            wait_for_queue(locks, number + 2)
         with pytest.raises(Conflict):
             others.submit(take, locks).result()
     for one in done:
@@ -148,7 +157,7 @@ def test_nobody_passes_those_who_wait(locks: LockTable, others: ThreadPoolExecut
 
     with locks.hold("deployment", "shop"):
         waiting = others.submit(patient)
-        wait_until(lambda: queued(locks, "shop") == 2)
+        wait_for_queue(locks, 2)
     with locks.hold("deployment", "shop", wait=10):
         order.append("greedy")
     waiting.result()

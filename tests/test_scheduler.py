@@ -62,10 +62,15 @@ def test_a_timer_runs_again_and_again_until_the_stop(run: Callable[..., TimerThr
     assert len(ticks) == count
 
 
-def test_the_first_run_comes_after_the_interval_unless_told_otherwise(run: Callable[..., TimerThread]) -> None:
+def test_the_first_run_comes_after_the_interval_unless_told_otherwise(
+    run: Callable[..., TimerThread],
+) -> None:
     ran: list[str] = []
     soon = timedelta(milliseconds=50)
-    run(Timer("late", NEVER, lambda: ran.append("late")), Timer("soon", NEVER, lambda: ran.append("soon"), soon))
+    run(
+        Timer("late", NEVER, lambda: ran.append("late")),
+        Timer("soon", NEVER, lambda: ran.append("soon"), soon),
+    )
     wait_until(lambda: ran)
     time.sleep(0.1)
     assert ran == ["soon"]
@@ -110,7 +115,9 @@ def test_a_second_one_does_nothing_until_the_first_ends(
 ) -> None:
     monkeypatch.setattr("flatrun_core.scheduler.RETRY", 0.05)
     ran: list[str] = []
-    first = run(Timer("t", OFTEN, lambda: ran.append("first")), on_elected=lambda: ran.append("elected first"))
+    first = run(
+        Timer("t", OFTEN, lambda: ran.append("first")), on_elected=lambda: ran.append("elected first")
+    )
     wait_until(lambda: "first" in ran)
     run(Timer("t", OFTEN, lambda: ran.append("second")), on_elected=lambda: ran.append("elected second"))
     time.sleep(0.2)
@@ -192,7 +199,9 @@ time.sleep(60)
         return ticks.read_text().split() if ticks.exists() else []
 
     processes = [
-        subprocess.Popen([sys.executable, "-c", code, lock, ticks], env=environ, stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, "-c", code, lock, ticks], env=environ, stdout=subprocess.PIPE, text=True
+        )
         for _ in range(2)
     ]
     try:
