@@ -179,7 +179,8 @@ class QueryInteger(base.Integer):
     """
 
     def __init__(self, min: int = 0, max: int = 2**31 - 1, clamp_max: bool = False, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        limits = {"minimum": min} if clamp_max else {"minimum": min, "maximum": max}
+        super().__init__(**{**kwargs, "metadata": limits | dict(kwargs.get("metadata") or {})})
         self.min, self.max, self.clamp_max = min, max, clamp_max
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
@@ -365,24 +366,23 @@ class SettingsSchema(Schema):
     dataclass: ClassVar[type[Any]]
 
     def on_bind_field(self, field_name: str, field_obj: Field[Any]) -> None:
-        """Take over the dataclass's default; a field without any is a mistake in the schema."""
+        """Take over the dataclass's default; ``TypeError`` without any, or for a secret that would print."""
+        name = f"{type(self).__name__}.{field_name}"
+        known = {one.name: one for one in dataclass_fields(self.dataclass)}
+        declared = known.get(field_obj.attribute or field_name)
+        if declared is None:
+            raise TypeError(f"{name} has no place in {self.dataclass.__name__}")
+        if is_secret(field_obj) and declared.repr:
+            raise TypeError(f"{name} is a secret; declare it with field(repr=False) in the dataclass")
         if field_obj.load_default is marshmallow.missing:
-            field_obj.load_default = _dataclass_default(self.dataclass, field_obj.attribute or field_name)
-        if field_obj.load_default is marshmallow.missing:
-            raise TypeError(f"{type(self).__name__}.{field_name} has no default")
+            given = declared.default if declared.default is not MISSING else declared.default_factory
+            if given is MISSING:
+                raise TypeError(f"{name} has no default")
+            field_obj.load_default = given
 
     @post_load
     def _build(self, data: dict[str, Any], **_: Any) -> Any:
         return self.dataclass(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
-
-
-def _dataclass_default(kind: type[Any], name: str) -> Any:
-    for field in dataclass_fields(kind):
-        if field.name == name and field.default is not MISSING:
-            return field.default
-        if field.name == name and field.default_factory is not MISSING:
-            return field.default_factory
-    return marshmallow.missing
 
 
 def flatten_errors(messages: Any, prefix: str = "") -> list[str]:

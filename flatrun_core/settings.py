@@ -94,9 +94,15 @@ class SettingsStore:
             if text != source.text:
                 self._write(source, text)
             self.snapshot = new
-            notes = self._applied(SettingsChange(old.values, new.values, changed), source, text)
+            try:
+                notes = self._apply(SettingsChange(old.values, new.values, changed)) if changed else []
+            except Exception:
+                self.snapshot = old
+                self._put_back(SettingsChange(new.values, old.values, changed), source, text)
+                raise
         if changed:
-            _LOG.info("settings changed by %s: %s", identity.actor.name, ", ".join(sorted(changed)))
+            who = identity.actor.name or identity.actor.type
+            _LOG.info("settings changed by %s: %s", who, ", ".join(sorted(changed)))
         return SettingsResult(new.published(), tuple(sorted(changed)), tuple(notes))
 
     def _read_again(self) -> tuple[SettingsSource, Snapshot]:
@@ -174,24 +180,14 @@ class SettingsStore:
             reason = os.strerror(exc.errno or 0)
             raise Failed(f"The settings could not be saved: {reason}", code="SETTINGS_NOT_SAVED") from exc
 
-    def _applied(self, change: SettingsChange, source: SettingsSource, text: str) -> list[Note]:
-        if not change.changed:
-            return []
-        try:
-            return self._apply(change)
-        except Exception:
-            self._put_back(change, source, text)
-            raise
-
-    def _put_back(self, change: SettingsChange, source: SettingsSource, text: str) -> None:
+    def _put_back(self, reverse: SettingsChange, source: SettingsSource, text: str) -> None:
         try:
             if text != source.text:
                 self._write(replace(source, text=text), source.text)
         except (Conflict, Failed):
             _LOG.exception("the settings file could not be put back after a failed change")
-        self.snapshot = Snapshot(self._groups, change.old, self.snapshot.warnings, self.snapshot.fixed)
         try:
-            self._apply(SettingsChange(change.new, change.old, change.changed))
+            self._apply(reverse)
         except Exception:  # noqa: BLE001 - the first failure is the one to report
             _LOG.exception("applying the earlier settings again failed")
 

@@ -102,9 +102,9 @@ class Snapshot:
     def pinned(self, old: "Snapshot") -> "Snapshot":
         """This snapshot with the read-only keys of the running one: those need a restart."""
         values = {
-            name: dataclasses.replace(value, **{key: getattr(old.values[name], key) for key in keys})
-            if (keys := self.groups[name].read_only) and name in old.values
-            else value
+            name: dataclasses.replace(
+                value, **{key: getattr(old.values[name], key) for key in self.groups[name].read_only}
+            )
             for name, value in self.values.items()
         }
         return Snapshot(tuple(self.groups.values()), values, self.warnings, self.fixed)

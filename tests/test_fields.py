@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from apispec import APISpec
+from apispec.ext.marshmallow import MarshmallowPlugin
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flatrun_core import fields
@@ -117,11 +119,13 @@ def test_writes_the_shortest_duration(value: timedelta, text: str) -> None:
     assert format_duration(value) == text
 
 
+@settings(deadline=None)
 @given(st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=106_000)))
 def test_a_written_duration_reads_as_the_same(value: timedelta) -> None:
     assert parse_duration(format_duration(value)) == value
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(0, 999), st.sampled_from(["ns", "us", "µs", "ms", "s", "m", "h", "d", "w"])),
@@ -136,6 +140,7 @@ def test_parts_of_a_duration_add_up_and_the_written_form_is_stable(parts: list[t
     assert format_duration(parse_duration(format_duration(value))) == format_duration(value)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=80))
 def test_any_text_is_a_duration_or_a_value_error(text: str) -> None:
     try:
@@ -205,6 +210,7 @@ def test_an_absent_time_is_null() -> None:
     assert schema.load({"at": None}) == {"at": None}
 
 
+@settings(deadline=None)
 @given(st.datetimes(timezones=st.just(UTC)))
 def test_a_written_time_reads_as_the_same(value: datetime) -> None:
     assert parse_time(format_time(value)) == value
@@ -334,6 +340,7 @@ def test_refuses_what_is_no_domain(text: str) -> None:
         host_name(text)
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=st.characters(codec="utf-8"), max_size=80))
 def test_any_text_is_a_safe_domain_or_a_value_error(text: str) -> None:
     try:
@@ -397,17 +404,65 @@ def test_requests_may_carry_fields_nobody_knows() -> None:
     assert Body().load({"name": "a", "extra": {"x": 1}}) == {"name": "a"}
 
 
-def test_a_settings_field_without_a_default_is_a_mistake_in_the_schema() -> None:
-    @dataclass
-    class Values:
-        name: str
+@dataclass
+class Values:
+    name: str
+    password: str = ""
 
-    class Broken(fields.SettingsSchema):
-        dataclass = Values
-        name = fields.String()
 
-    with pytest.raises(TypeError, match=r"Broken\.name has no default"):
-        Broken()
+class WithoutDefault(fields.SettingsSchema):
+    dataclass = Values
+    name = fields.String()
+
+
+class WithoutPlace(fields.SettingsSchema):
+    dataclass = Values
+    nickname = fields.String(load_default="")
+
+
+class Printing(fields.SettingsSchema):
+    dataclass = Values
+    password = fields.Secret()
+
+
+@pytest.mark.parametrize(
+    ("schema", "message"),
+    [
+        (WithoutDefault, "WithoutDefault.name has no default"),
+        (WithoutPlace, "WithoutPlace.nickname has no place in Values"),
+        (Printing, "Printing.password is a secret"),
+    ],
+)
+def test_a_mistake_in_a_settings_schema_is_told_when_it_is_first_used(
+    schema: type[fields.Schema], message: str
+) -> None:
+    with pytest.raises(TypeError, match=message):
+        schema()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("field", "described"),
+    [
+        (
+            fields.Duration(load_default=timedelta(minutes=90)),
+            {"type": "string", "format": "duration", "default": "1h30m"},
+        ),
+        (fields.Time(), {"type": "string", "format": "date-time"}),
+        (fields.Email(), {"type": "string", "format": "email"}),
+        (fields.HostName(metadata={"description": "x"}), {"type": "string", "description": "x"}),
+        (fields.Port(), {"type": "integer", "minimum": 1, "maximum": 65535}),
+        (fields.Secret(), {"type": "string", "writeOnly": True}),
+        (fields.QueryInteger(1, 9), {"type": "integer", "minimum": 1, "maximum": 9}),
+        (fields.QueryInteger(1, 9, clamp_max=True), {"type": "integer", "minimum": 1}),
+        (fields.QueryBoolean(), {"type": "boolean"}),
+    ],
+)
+def test_fields_describe_themselves_to_openapi(field: fields.Field[Any], described: dict[str, Any]) -> None:
+    plugin = MarshmallowPlugin()
+    APISpec("", "", "3.1.0", plugins=[plugin])
+    converter: Any = plugin.converter
+    assert converter.field2property(field) == described
 
 
 def test_errors_become_lines_with_dotted_names() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flatrun_core import fields
@@ -206,6 +206,7 @@ def test_a_file_that_is_not_there_is_an_error_that_says_so(tmp_path: Path) -> No
         SettingsSource.read(tmp_path, {})
 
 
+@settings(deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(max_size=5),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flatrun_core.settings_file import EditError, SettingsError, edit, parse, write_atomic
@@ -251,6 +251,7 @@ VALUES = (
 )
 
 
+@settings(deadline=None)
 @given(VALUES, st.sampled_from(["", "a:\n  c: 1\n", "a: {c: 1}\n", "a:\n  b: 1 # x\n", "a:\n  b:\n  - 1\n"]))
 def test_any_json_value_can_be_written_and_read_again(value: Any, text: str) -> None:
     written = edit(text, {("a", "b"): value})
@@ -312,6 +313,7 @@ def _settable(data: Any, path: tuple[str, ...]) -> bool:
     )
 
 
+@settings(deadline=None)
 @given(
     sections(),
     st.lists(NAMES, min_size=1, max_size=3).map(tuple),
@@ -340,6 +342,7 @@ def test_a_change_leaves_every_other_byte_comment_and_key_as_it_was(
         assert "\n" not in replaced
 
 
+@settings(deadline=None)
 @given(sections(), st.lists(NAMES, min_size=1, max_size=2).map(tuple))
 def test_a_value_set_to_what_it_is_reads_the_same(text: str, path: tuple[str, ...]) -> None:
     before: Any = parse(text)
