@@ -364,6 +364,7 @@ def unprivileged(folder: Path) -> Iterator[None]:
     finally:
         if root:
             os.seteuid(0)
+        folder.chmod(0o755)
 
 
 def test_a_read_only_folder_is_said_so(folder_of_another: Path) -> None:
