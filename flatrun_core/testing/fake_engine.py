@@ -47,8 +47,6 @@ class FakeEngine(Engine):
         self._numbers = itertools.count(1)
         self._lock = threading.RLock()
 
-    # What tests do to it.
-
     @property
     def down(self) -> bool:
         """Whether the Engine is stopped; its containers keep their state."""
@@ -153,8 +151,6 @@ class FakeEngine(Engine):
         """How many logs are being followed."""
         return sum(len(logs) for logs in self._followers.values())
 
-    # The port.
-
     def info(self) -> EngineInfo:
         """See the port."""
         self._asked("info")
@@ -227,13 +223,14 @@ class FakeEngine(Engine):
 
     def follow(self, container_id: str, *, since: str | None = None) -> LogStream:
         """See the port."""
+        after = moment("since", since)
         container = self._asked_of("follow", container_id)
         _check_log(container)
         log = FakeLog(lambda log: self._drop(container.id, log))
         with self._lock:
             if since is not None:
                 for line in container.log:
-                    if moment("", line.timestamp) > moment("since", since):
+                    if moment("", line.timestamp) > after:
                         log.put(line)
             if container.state in UP:
                 self._followers.setdefault(container.id, []).append(log)
