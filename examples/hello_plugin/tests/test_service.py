@@ -23,7 +23,7 @@ def hello(flatrun_app: Callable[..., Flask]) -> Iterator[HelloService]:
 
 def test_old_greetings_are_forgotten(hello: HelloService) -> None:
     hello.greet("new")
-    Greeting.create(name="old", text="Hello", created_at=datetime.now(UTC) - timedelta(days=8))
+    Greeting.create(name="old", text="Welcome", created_at=datetime.now(UTC) - timedelta(days=8))
     assert hello.forget_old() == 1
     assert [greeted.name for greeted in hello.newest()] == ["new"]
 

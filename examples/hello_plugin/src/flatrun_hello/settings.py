@@ -12,7 +12,7 @@ from flatrun_core import SettingsSchema, fields
 class HelloSettings:
     """What can be set."""
 
-    greeting: str = "Hello"
+    greeting: str = "Welcome"
     keep_days: int = 30
 
 
@@ -22,7 +22,7 @@ class HelloSettingsSchema(SettingsSchema):
     dataclass: ClassVar[type] = HelloSettings
 
     greeting = fields.String(
-        load_default="Hello", validate=Length(1, 40), metadata={"description": "The word that greets"}
+        load_default="Welcome", validate=Length(1, 40), metadata={"description": "The word that greets"}
     )
     keep_days = fields.Integer(
         load_default=30,
