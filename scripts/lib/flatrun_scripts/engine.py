@@ -68,6 +68,11 @@ def remote() -> bool:
     return bool(host) and host not in {f"unix://{SOCKET}", "unix:///run/docker.sock"}
 
 
+def has_systemd() -> bool:
+    """Tell whether systemd runs this machine."""
+    return Path("/run/systemd/system").is_dir()
+
+
 def start(folder: Path) -> Started:
     """Start the Engine and wait until it answers."""
     if remote():
@@ -76,7 +81,7 @@ def start(folder: Path) -> Started:
             f"DOCKER_HOST is {os.environ['DOCKER_HOST']}, which this script does not manage.",
             "Start that Engine, or unset DOCKER_HOST.",
         )
-    if Path("/run/systemd/system").is_dir():
+    if has_systemd():
         return _start_by_systemd()
     return _start_process(folder)
 

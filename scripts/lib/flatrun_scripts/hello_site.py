@@ -45,6 +45,7 @@ def compose_text(reference: str) -> str:
 
 def ensure(client: Client, state: layout.State, reference: str, wanted: int | None) -> int:
     """Create and start the site, or find it there, and return its port."""
+    _check_plugins(client)
     status, body = client.ask("GET", f"/api/deployments/{NAME}")
     if status == HTTPStatus.OK:
         return _existing(client, state, wanted)
@@ -94,6 +95,22 @@ def remove_by_hand(folder: Path) -> None:
             "The hello site's containers could not be removed.",
             result.text,
             f"Remove them with 'docker compose -p {NAME} down'; the files are in {folder}.",
+        )
+
+
+def _check_plugins(client: Client) -> None:
+    """Say which plugins did not start, and stop when it is the one that runs sites."""
+    status, body = client.ask("GET", "/api/plugins")
+    if status != HTTPStatus.OK:
+        raise _refused("The panel could not be asked for its plugins", status, body)
+    reasons = {item["name"]: item.get("reason", "") for item in body["plugins"] if item["status"] != "active"}
+    for name, reason in reasons.items():
+        say(f"The plugin {name} is not active: {reason}")
+    if "deployments" in reasons or not any(item["name"] == "deployments" for item in body["plugins"]):
+        raise ScriptError(
+            "The site cannot be created: the plugin deployments is not active.",
+            reasons.get("deployments", "It is not installed."),
+            "Repair that, then run the script again. The panel itself is running.",
         )
 
 

@@ -22,8 +22,9 @@ def main(argv: list[str]) -> int:
         folder.chmod(0o700)
         state = layout.State.load(folder)
         cache = folder / "cache"
+        had_engine = engine.program_present()
         requirements.obtain(requirements.survey(cache), state, cache, agreed=options.yes)
-        _start_engine(folder, state)
+        _start_engine(folder, state, fresh=not had_engine)
         panel = Panel(folder, layout.REPOSITORY / ".venv")
         _prepare_environment(panel)
         settings = _settings(panel, options.port)
@@ -61,9 +62,10 @@ def _port(text: str) -> int:
     return number
 
 
-def _start_engine(folder: Path, state: layout.State) -> None:
-    if engine.running():
+def _start_engine(folder: Path, state: layout.State, *, fresh: bool) -> None:
+    if engine.running() and not (fresh and engine.has_systemd()):
         return
+    # Under systemd the package starts the Engine by itself: that counts as started by this script.
     step("Starting the Docker Engine")
     engine.check_access()
     started = engine.start(folder / "engine")
