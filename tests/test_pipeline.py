@@ -1,9 +1,11 @@
 """Admission of requests: who may do what, in which order, and what every failure looks like."""
 
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import peewee
 import pytest
 from flask import Flask
 from flask.views import MethodView
@@ -71,6 +73,7 @@ class Things:
         self.proxy = FakeProxy()
         self.ran: list[str] = []
         self.night = False
+        self.night_watch: Callable[..., None] = lambda *_: None
 
     @hookimpl
     def flatrun_register_blueprints(self) -> list[Any]:
@@ -94,6 +97,8 @@ class Things:
 
     @hookimpl
     def flatrun_authorize(self, identity: Identity, access: Access, deployment: str | None) -> None:
+        if access.action == "things.delete":
+            self.night_watch()
         if self.night and access.action == "things.write":
             raise Forbidden("Not at night", code="NIGHT")
 
@@ -382,6 +387,21 @@ def test_docs_need_an_identity_when_they_are_not_public(
     app = flatrun_app(plugins=[things], settings={"api.public_docs": False})
     assert app.test_client().get("/api/openapi.json").status_code == 401
     assert app.test_client().get("/api/openapi.json", headers=auth()).status_code == 200
+
+
+def test_a_database_that_cannot_serve_is_503_without_its_own_text(app: Flask, things: Things) -> None:
+    def unreachable(*_: Any) -> None:
+        driver = sqlite3.OperationalError("unable to open database file /secret/place")
+        driver.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
+        try:
+            raise driver
+        except sqlite3.OperationalError as exc:
+            raise peewee.OperationalError(*exc.args) from exc
+
+    things.night_watch = unreachable
+    answer = app.test_client().delete("/api/things/one", headers=auth())
+    assert (answer.status_code, answer.get_json()["code"]) == (503, "DATABASE_UNAVAILABLE")
+    assert "/secret/place" not in answer.get_data(as_text=True)
 
 
 def test_the_state_folder_is_private(app: Flask, tmp_path: Path) -> None:

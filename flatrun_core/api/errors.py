@@ -67,7 +67,10 @@ def answer_error(error: FlatrunError) -> Response:
 
 
 def answer_unexpected(error: Exception) -> Response:
-    """500 with a fixed text; the log has the rest."""
+    """500 with a fixed text, or 503 when it is the database that cannot serve; the log has the rest."""
+    unavailable = current_app.extensions["flatrun"].database.unavailable(error)
+    if unavailable is not None:
+        return answer_error(unavailable)
     log.error(
         "%s %s failed, request %s", request.method, request.path, g.get("flatrun_request_id"), exc_info=error
     )

@@ -10,6 +10,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, g, request
@@ -42,6 +43,7 @@ class Pipeline:
         self._networks = functools.lru_cache(maxsize=4)(parse_networks)
         app.before_request(self.before)
         app.after_request(self.after)
+        app.teardown_request(_leave_session)
 
     def access_of(self, endpoint: str | None, method: str) -> Access | None:
         """What an endpoint's method declares; HEAD is GET's."""
@@ -61,6 +63,8 @@ class Pipeline:
         if access is None:  # start-up refuses such a route; this is the second lock on the door
             raise Forbidden("This route declares no access", code="ACCESS_UNDECLARED")
         g.flatrun_access = access
+        g.flatrun_session = ExitStack()
+        g.flatrun_session.enter_context(self._panel.database.session())
         g.flatrun_client_ip = self._client_ip()
         if access.kind == "internal":
             self._check_internal()
@@ -229,6 +233,13 @@ class Pipeline:
             response.headers["Access-Control-Allow-Methods"] = CORS_METHODS
             response.headers["Access-Control-Allow-Headers"] = CORS_HEADERS
             response.headers["Access-Control-Max-Age"] = "600"
+
+
+def _leave_session(error: BaseException | None) -> None:
+    """Give the connection back, if one was taken; a stream's body runs after this and holds none."""
+    stack: ExitStack | None = g.pop("flatrun_session", None)
+    if stack is not None:
+        stack.close()
 
 
 def static_key(keys: tuple[str, ...], token: str) -> int | None:
