@@ -8,6 +8,7 @@ import fcntl
 import json
 import logging
 import os
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -170,8 +171,7 @@ class Construction:
                 if relative in displaced:
                     source.rename(backup)
                 else:
-                    mode = source.stat().st_mode & 0o777
-                    files.atomic_write(backup, source.read_bytes(), mode=mode)
+                    _keep(source, backup)
 
 
 def resume(root: Path, path: Path) -> str | None:
@@ -221,15 +221,34 @@ def _put_back(root: Path, path: Path, journal: Journal) -> None:
         backup = inside(path, journal.backup_of(relative))
         if backup.exists():
             backup.replace(inside(path, relative))
+            # Where both are names of one file, the line above changes nothing.
+            backup.unlink(missing_ok=True)
     for relative in (*journal.made, override.FILENAME):
         inside(path, relative).unlink(missing_ok=True)
+    _clear_folders(path, journal)
+    for marker in (CREATING_MARKER, FINISHING_MARKER):
+        (path / marker).unlink(missing_ok=True)
+    _sync(path)
+
+
+def _clear_folders(path: Path, journal: Journal) -> None:
+    # Start-up looks for half-written files in the deployment's folder itself only.
+    for parent in {inside(path, relative).parent for relative in (*journal.saved, *journal.made)}:
+        for half in parent.glob(f"{files.TEMP_PREFIX}*"):
+            half.unlink(missing_ok=True)
     for relative in sorted(journal.folders, key=len, reverse=True):
         folder = inside(path, relative)
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
-    for marker in (CREATING_MARKER, FINISHING_MARKER):
-        (path / marker).unlink(missing_ok=True)
-    _sync(path)
+
+
+def _keep(source: Path, backup: Path) -> None:
+    """A second name for the file as it is, owner and times included: writes replace and never change it."""
+    try:
+        backup.hardlink_to(source)
+    except OSError:
+        # Not every file system has links, and not every file may be linked.
+        shutil.copy2(source, backup)
 
 
 def _write_marker(folder: Path, journal: Journal) -> int:
