@@ -1,5 +1,6 @@
 """The API document: what flask-smorest knows of schemas, joined with what each view declares of access."""
 
+import json
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -10,11 +11,20 @@ from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from flask import Flask
 
 from flatrun_core.api.errors import ErrorSchema
+from flatrun_core.api.examples import example_of
 from flatrun_core.ports.auth import Access
 from flatrun_core.ports.settings import SettingsGroup
 
 TITLE = "Flatrun"
 OPENAPI_VERSION = "3.0.3"
+_INFO = {
+    "description": (
+        "Folders with a compose file become hosted sites. Every failure has the body "
+        '`{"error": sentence, "code": UPPER_SNAKE}`; unknown request fields are ignored, and a program '
+        "must ignore answer fields that it does not know."
+    ),
+    "license": {"name": "MIT"},
+}
 _PARAMETER = re.compile(r"<(?:[^:<>]+:)?([^<>]+)>")
 _SECURITY: list[dict[str, list[str]]] = [{"bearer": []}, {"apiKey": []}]
 _SCHEMES = {
@@ -25,14 +35,19 @@ _SCHEMES = {
     },
     "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
 }
-_STATUSES = {
-    400: "A field, a query value or a name in the path is not valid",
-    401: "No credential, or one that is not accepted",
-    403: "A permission or the deployment is not this identity's",
-    404: "There is no such object",
-    413: "The request body is too large",
-    500: "An unexpected failure",
-    503: "Something this needs is not available",
+# Name of the shared answer, what it means, and a body as it comes.
+_FAILURES = {
+    400: ("BadRequest", "A field, a query value or a name in the path is not valid", "VALIDATION_ERROR"),
+    401: ("Unauthenticated", "No credential, or one that is not accepted", "AUTH_REQUIRED"),
+    403: ("Forbidden", "A permission or the deployment is not this identity's", "PERMISSION_DENIED"),
+    404: ("NotFound", "There is no such object", "NOT_FOUND"),
+    409: ("Conflict", "A duplicate, something in use, or a state in which this cannot be done", "CONFLICT"),
+    413: ("TooLarge", "The request body is too large", "PAYLOAD_TOO_LARGE"),
+    429: ("RateLimited", "Too many attempts, or too many streams of one actor", "RATE_LIMITED"),
+    500: ("Failed", "An unexpected failure, or a program that refused", "INTERNAL_ERROR"),
+    502: ("UpstreamFailed", "A remote service cannot be reached or refused", "UPSTREAM_FAILED"),
+    503: ("Unavailable", "Something this needs is off, down or full; later may help", "UNAVAILABLE"),
+    504: ("TimedOut", "A program or a remote service took longer than its limit", "TIMED_OUT"),
 }
 
 
@@ -63,13 +78,12 @@ def build_document(api: FlatrunApi, accesses: dict[tuple[str, str], tuple[str, A
     """The whole document.
 
     ``accesses`` maps (rule, lower-case method) to the plugin and the declaration; internal routes
-    are left out, every other operation gets its security, permissions and implied error answers.
+    are left out, every other operation gets its security, permissions, implied error answers and
+    examples.
     """
     document: dict[str, Any] = api.spec.to_dict()
-    document["info"]["description"] = (
-        "Folders with a compose file become hosted sites. Every failure has the body "
-        '`{"error": sentence, "code": UPPER_SNAKE}`; unknown request fields are ignored.'
-    )
+    document["info"].update(_INFO)
+    document["servers"] = [{"url": "/", "description": "This panel"}]
     for (rule, method), (plugin, access) in accesses.items():
         path = _PARAMETER.sub(r"{\1}", rule)
         operation = document["paths"].get(path, {}).get(method)
@@ -81,11 +95,43 @@ def build_document(api: FlatrunApi, accesses: dict[tuple[str, str], tuple[str, A
         operation.setdefault("operationId", _operation_id(method, path))
         operation["x-plugin"] = plugin
         _describe_access(operation, access)
-        _describe_failures(operation, access, "{" in path, method)
+        _describe_failures(operation, access, "{" in path)
+        _give_examples(operation, document["components"]["schemas"])
     document["paths"] = {
         path: item for path, item in sorted(document["paths"].items()) if set(item) - {"parameters"}
     }
-    return document
+    _tidy(document)
+    # Through JSON once: what serves, validates and renders it then meets lists only, never a tuple.
+    plain: dict[str, Any] = json.loads(json.dumps(document))
+    return plain
+
+
+def _tidy(document: dict[str, Any]) -> None:
+    """Share the failures, and leave out what flask-smorest adds and nothing here uses."""
+    components = document["components"]
+    components["responses"] = {name: _failure(text, code) for name, text, code in _FAILURES.values()}
+    components["schemas"].pop("PaginationMetadata", None)
+    # An endpoint may add keys (`output`, `job_id`), which its own text names.
+    components["schemas"]["Error"].pop("additionalProperties", None)
+    used = {tag for item in document["paths"].values() for op in _operations(item) for tag in op["tags"]}
+    document["tags"] = [tag for tag in document["tags"] if tag["name"] in used]
+
+
+def _operations(item: dict[str, Any]) -> list[dict[str, Any]]:
+    return [operation for method, operation in item.items() if method != "parameters"]
+
+
+def _give_examples(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
+    asked = operation.get("requestBody", {}).get("content", {})
+    answered = [
+        response.get("content", {})
+        for status, response in operation["responses"].items()
+        if status.startswith("2")
+    ]
+    for content, sparse in ((asked, True), *((each, False) for each in answered)):
+        media = content.get("application/json")
+        if media is not None and not {"example", "examples"} & set(media):
+            media["example"] = example_of(media.get("schema", {}), schemas, sparse=sparse)
 
 
 def settings_schema(groups: Sequence[SettingsGroup]) -> dict[str, Any]:
@@ -106,7 +152,7 @@ def _describe_access(operation: dict[str, Any], access: Access) -> None:
         operation["x-level"] = access.level.name.lower()
 
 
-def _describe_failures(operation: dict[str, Any], access: Access, has_parameters: bool, method: str) -> None:
+def _describe_failures(operation: dict[str, Any], access: Access, has_parameters: bool) -> None:
     statuses = [500, 503]
     if has_parameters or operation.get("parameters") or "requestBody" in operation:
         statuses.append(400)
@@ -118,18 +164,23 @@ def _describe_failures(operation: dict[str, Any], access: Access, has_parameters
         statuses += [401, 403]
     responses = operation.setdefault("responses", {})
     for status in statuses:
-        responses.setdefault(str(status), _error(_STATUSES[status]))
-    for status, response in list(responses.items()):
-        if response == {"$ref": "#/components/responses/ERROR"} and status.isdigit():
-            responses[status] = _error(_STATUSES.get(int(status), "The request failed"))
+        responses.setdefault(str(status), {"$ref": ""})
+    for status, response in responses.items():
+        # What flask-smorest gives names an answer of its own; the meaning is the status's.
+        if "$ref" in response and status.isdigit() and int(status) in _FAILURES:
+            responses[status] = {"$ref": f"#/components/responses/{_FAILURES[int(status)][0]}"}
     operation["responses"] = dict(sorted(responses.items()))
 
 
-def _error(description: str) -> dict[str, Any]:
-    content = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
-    return {"description": description, "content": content}
+def _failure(description: str, code: str) -> dict[str, Any]:
+    content = {
+        "schema": {"$ref": "#/components/schemas/Error"},
+        "example": {"error": description, "code": code},
+    }
+    return {"description": description, "content": {"application/json": content}}
 
 
 def _operation_id(method: str, path: str) -> str:
-    words = [word for word in re.split(r"[^A-Za-z0-9]+", path.removeprefix("/api/")) if word]
+    # `{name}` reads as "by name", which also keeps /a/{b} and /a/b apart.
+    words = re.split(r"[^A-Za-z0-9]+", path.removeprefix("/api/").replace("{", "by_").rstrip("}"))
     return "_".join([method, *words])

@@ -130,7 +130,12 @@ class Settings(MethodView):
         requestBody={
             "required": True,
             "description": "Any subset of what GET answers; absent keys stay as they are.",
-            "content": {"application/json": {"schema": {"type": "object"}}},
+            "content": {
+                "application/json": {
+                    "schema": {"type": "object"},
+                    "example": {"enable_cors": True, "allowed_origins": ["https://panel.example.com"]},
+                }
+            },
         }
     )
     @blp.raises(400, 409)
@@ -175,6 +180,7 @@ class OpenApi(MethodView):
     """The API document."""
 
     @public()
+    @blp.raises(401)
     @blp.response(200, OpenApiDocument)
     def get(self) -> Response:
         """The OpenAPI 3 document of every installed plugin."""
@@ -187,7 +193,10 @@ class Docs(MethodView):
     """The documentation page."""
 
     @public()
-    @blp.response(200, content_type="text/html")
+    @blp.raises(401)
+    @blp.doc(
+        responses={"200": {"description": "OK", "content": {"text/html": {"schema": {"type": "string"}}}}}
+    )
     def get(self) -> Response:
         """The API document as a page that needs nothing from elsewhere."""
         _need_reader()
