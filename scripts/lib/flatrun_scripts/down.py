@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 from flatrun_scripts import compose_plugin, engine, hello_site, images, layout, packages
@@ -52,31 +53,33 @@ def _options(argv: list[str]) -> argparse.Namespace:
 
 
 def _deployments_root(panel: Panel) -> Path:
-    """Return the deployments folder: that of the settings, ours when they cannot be read."""
+    """Return the deployments folder: that of the settings, ours when there are none."""
     if panel.config.exists() and (panel.venv / "bin/python").exists():
-        try:
-            return read_settings(panel.config, panel.venv).root
-        except ScriptError as stop:
-            say(f"{stop.what} The usual deployments folder is looked at instead.")
+        return read_settings(panel.config, panel.venv).root
     return panel.folder / "deployments"
 
 
 def _remove_site(panel: Panel, state: layout.State, root: Path) -> None:
     if not state.site:
         return
+    if not engine.running():
+        # Its containers would come back with the Engine, after everything that knows them has gone.
+        step("Starting the Docker Engine, to remove the site from it")
+        state.engine = asdict(engine.start(panel.folder / "engine"))
+        state.save()
     step("Removing the hello site")
     folder = root / hello_site.NAME
-    by_api = panel.process() is not None and hello_site.remove_by_api(
-        Client(read_settings(panel.config, panel.venv))
-    )
-    if not by_api:
-        if engine.running():
-            hello_site.remove_by_hand(folder)
-        elif folder.exists():
-            say("The Docker Engine does not run: the site's containers, if any, stay with it.")
+    if not _removed_by_api(panel):
+        hello_site.remove_by_hand(folder)
         shutil.rmtree(folder, ignore_errors=True)
     state.site = {}
     state.save()
+
+
+def _removed_by_api(panel: Panel) -> bool:
+    if panel.process() is None or not panel.config.exists():
+        return False
+    return hello_site.remove_by_api(Client(read_settings(panel.config, panel.venv)))
 
 
 def _others(root: Path) -> list[str]:
@@ -118,8 +121,8 @@ def _remove_packages(state: layout.State, kept: list[str]) -> None:
     if names and (kept or (engine.running() and ENGINE_PACKAGES & set(names))):
         raise ScriptError(
             "The packages were not removed.",
-            "The Docker Engine is still in use.",
-            "Stop what runs on it, then run scripts/down --packages again.",
+            "Deployments are left, and they need the Engine." if kept else "The Docker Engine still runs.",
+            "Remove what you can do without, then run scripts/down --packages again.",
         )
     if names:
         step(f"Removing {' '.join(names)}")
@@ -134,7 +137,6 @@ def _remove_packages(state: layout.State, kept: list[str]) -> None:
 
 def _remove_state(folder: Path, venv: Path, state: layout.State, root: Path, kept: list[str]) -> None:
     shutil.rmtree(venv, ignore_errors=True)
-    shutil.rmtree(folder / "cache", ignore_errors=True)
     if kept:
         return
     if root.is_relative_to(folder):

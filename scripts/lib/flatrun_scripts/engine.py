@@ -26,6 +26,7 @@ ADDRESS_POOLS = [
 START_SECONDS = 60
 STOP_SECONDS = 60
 SOCKET = Path("/var/run/docker.sock")
+PID_FILES = (Path("/var/run/docker.pid"), Path("/var/run/docker/containerd/containerd.pid"))
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,7 @@ def _start_process(folder: Path) -> Started:
     if not OWN_CONFIG.exists():
         write_config(folder / "daemon.json")
         argv += ["--config-file", folder / "daemon.json"]
+    _clear_dead_pid_files()
     process = processes.start(argv, log)
     process.write(pid_file)
     try:
@@ -146,6 +148,17 @@ def _start_process(folder: Path) -> Started:
         pid_file.unlink(missing_ok=True)
         raise
     return Started("process", str(pid_file))
+
+
+def _clear_dead_pid_files() -> None:
+    """Remove what a killed Engine left: dockerd takes a pid that is not reaped yet for a running one."""
+    for path in PID_FILES:
+        try:
+            pid = int(path.read_text(encoding="ascii").strip())
+        except (OSError, ValueError):
+            continue
+        if processes.start_time(pid) is None:
+            path.unlink(missing_ok=True)
 
 
 def _wait_until_up(ended: Callable[[], str], log: Path | None = None) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from flatrun_scripts import processes
-from flatrun_scripts.shell import ScriptError, must, run, say, step
+from flatrun_scripts.shell import ScriptError, run, say, step, tail
 
 START_SECONDS = 60
 STOP_SECONDS = 40
@@ -27,11 +27,15 @@ EVERYWHERE = {ANY_ADDRESS, "::", ""}
 READER = """
 import json, sys
 from ruamel.yaml import YAML
-data = YAML(typ="safe").load(open(sys.argv[1], encoding="utf-8")) or {}
-api, auth = data.get("api") or {}, data.get("auth") or {}
-print(json.dumps({"host": api.get("host", "0.0.0.0"), "port": api.get("port", 8090),
-                  "key": (auth.get("api_keys") or [""])[0],
-                  "root": str(data.get("deployments_path", ""))}))
+try:
+    with open(sys.argv[1], encoding="utf-8") as stream:
+        data = YAML(typ="safe").load(stream) or {}
+    api, auth = data.get("api") or {}, data.get("auth") or {}
+    print(json.dumps({"host": str(api.get("host", "0.0.0.0")), "port": int(api.get("port", 8090)),
+                      "key": str((auth.get("api_keys") or [""])[0]),
+                      "root": str(data.get("deployments_path", ""))}))
+except Exception as error:
+    sys.exit(f"{type(error).__name__}: {error}")
 """
 
 
@@ -71,11 +75,13 @@ def write_settings(path: Path, port: int) -> None:
 
 def read_settings(path: Path, venv: Path) -> Settings:
     """Read flatrun.yml as it is now."""
-    result = must(
-        [venv / "bin/python", "-c", READER, path],
-        what=f"{path} cannot be read.",
-        todo="Repair the file (flatrun config --check names every problem), then try again.",
-    )
+    result = run([venv / "bin/python", "-c", READER, path])
+    if result.code != 0:
+        raise ScriptError(
+            f"{path} cannot be read.",
+            tail(result.text),
+            "Repair it ('flatrun config --check --config FILE' names every problem), or move it away.",
+        )
     data = json.loads(result.out)
     if not data["key"]:
         raise ScriptError(
@@ -84,7 +90,7 @@ def read_settings(path: Path, venv: Path) -> Settings:
             "Add one, restart the panel with scripts/up.",
         )
     root = Path(data["root"] or "/var/flatrun/deployments")
-    return Settings(str(data["host"]), int(data["port"]), str(data["key"]), root)
+    return Settings(data["host"], data["port"], data["key"], root)
 
 
 class Client:
@@ -169,16 +175,6 @@ class Panel:
                 say(f"The panel did not end within {STOP_SECONDS} s, so it was killed.")
                 process.kill()
         self.pid_file.unlink(missing_ok=True)
-
-    def check_settings(self) -> None:
-        """Stop with the panel's own words when it does not accept its settings."""
-        result = run([self.venv / "bin/flatrun", "config", "--check", "--config", self.config])
-        if result.code not in {0, 2}:
-            raise ScriptError(
-                f"{self.config} is not accepted.",
-                result.text,
-                "Repair it, then run the script again.",
-            )
 
     def _wait_until_healthy(self, process: processes.Background, client: Client) -> None:
         deadline = time.monotonic() + START_SECONDS
