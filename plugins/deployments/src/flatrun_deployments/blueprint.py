@@ -11,6 +11,7 @@ from flatrun_deployments import answers
 from flatrun_deployments.recipes import RECIPE_BOOK
 from flatrun_deployments.schemas import (
     ActionAnswer,
+    ComposeRefusal,
     CreatedAnswer,
     CreateSchema,
     DeploymentAnswer,
@@ -21,6 +22,8 @@ from flatrun_deployments.schemas import (
     RemoveQuery,
 )
 from flatrun_deployments.service import DONE, SERVICE
+
+REFUSED = "Compose failed (`COMPOSE_FAILED`), or the Engine has no network addresses left"
 
 blp = Blueprint(
     "deployments",
@@ -58,6 +61,9 @@ class DeploymentList(MethodView):
     @access("deployments:write", action="deployments.create", resource="deployment")
     @blp.arguments(CreateSchema)
     @blp.raises(403, 404, 409)
+    @blp.alt_response(
+        400, schema=ComposeRefusal, description="The request, or the compose text, is not valid"
+    )
     @blp.response(201, CreatedAnswer)
     def post(self, body: dict[str, Any]) -> dict[str, Any]:
         """Create a deployment, completely or not at all, and start it when asked.
@@ -82,6 +88,7 @@ class DeploymentView(MethodView):
     @access("deployments:delete", level=Level.ADMIN, action="deployments.delete", resource="deployment")
     @blp.arguments(RemoveQuery, location="query")
     @blp.raises(409)
+    @blp.alt_response(500, schema=ComposeRefusal, description=REFUSED)
     @blp.response(200, RemovedAnswer)
     def delete(self, query: dict[str, bool], name: str) -> dict[str, Any]:
         """Delete a deployment; its files stay unless `remove_files` is true.
@@ -96,7 +103,9 @@ class Start(MethodView):
     """Bring a deployment up."""
 
     @access("deployments:write", level=Level.WRITE, action="deployments.start", resource="deployment")
-    @blp.raises(409, 504)
+    @blp.raises(409)
+    @blp.alt_response(500, schema=ComposeRefusal, description=REFUSED)
+    @blp.alt_response(504, schema=ComposeRefusal, description="Compose took longer than ten minutes")
     @blp.response(200, ActionAnswer)
     def post(self, name: str) -> dict[str, Any]:
         """Start a deployment (`compose up -d --remove-orphans`); starting a running one is fine."""
@@ -108,7 +117,9 @@ class Stop(MethodView):
     """Stop a deployment."""
 
     @access("deployments:write", level=Level.WRITE, action="deployments.stop", resource="deployment")
-    @blp.raises(409, 504)
+    @blp.raises(409)
+    @blp.alt_response(500, schema=ComposeRefusal, description=REFUSED)
+    @blp.alt_response(504, schema=ComposeRefusal, description="Compose took longer than ten minutes")
     @blp.response(200, ActionAnswer)
     def post(self, name: str) -> dict[str, Any]:
         """Stop a deployment (`compose stop`); its containers and networks stay."""
@@ -120,7 +131,9 @@ class Restart(MethodView):
     """Recreate a deployment's containers."""
 
     @access("deployments:write", level=Level.WRITE, action="deployments.restart", resource="deployment")
-    @blp.raises(409, 504)
+    @blp.raises(409)
+    @blp.alt_response(500, schema=ComposeRefusal, description=REFUSED)
+    @blp.alt_response(504, schema=ComposeRefusal, description="Compose took longer than ten minutes")
     @blp.response(200, ActionAnswer)
     def post(self, name: str) -> dict[str, Any]:
         """Recreate the containers, so that edited files and environment take effect."""

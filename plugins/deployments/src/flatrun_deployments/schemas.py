@@ -223,6 +223,14 @@ class RemovedAnswer(Schema):
     )
 
 
+class ComposeRefusal(Schema):
+    """The body of an answer for which compose or the Engine is to blame."""
+
+    error = fields.String(required=True, metadata={"example": "'docker compose up' failed: no such image"})
+    code = fields.String(required=True, metadata={"example": "COMPOSE_FAILED"})
+    output = fields.String(metadata={"description": "What the program wrote"})
+
+
 class RecipeDeployment(Schema):
     """A deployment made by a recipe."""
 
