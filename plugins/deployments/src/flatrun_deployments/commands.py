@@ -38,11 +38,11 @@ def list_(session: Session) -> None:
 
 @deployments.command()
 @click.argument("name")
-@click.option("--compose", "-f", type=click.File(encoding="utf-8"), help="Compose file; - reads stdin.")
+@click.option("--compose", "-f", type=click.File("rb"), help="Compose file; - reads stdin.")
 @click.option("--template", metavar="ID", help="Template to use.")
 @click.option("--port", type=click.IntRange(1, 65535), help="Host port to publish the primary service on.")
 @click.option("--env", "-e", "env", multiple=True, metavar="KEY=VALUE", help="A variable; repeatable.")
-@click.option("--env-file", type=click.File(encoding="utf-8"), help="File of KEY=VALUE lines.")
+@click.option("--env-file", type=click.File("rb"), help="File of KEY=VALUE lines.")
 @click.option("--start", is_flag=True, help="Start it at once.")
 @api_options
 @pass_session
@@ -52,7 +52,7 @@ def create(session: Session, /, name: str, start: bool, **wanted: Any) -> None:
         raise click.UsageError("give --compose FILE or --template ID")
     body = {
         "name": name,
-        "compose": wanted["compose"].read() if wanted["compose"] else None,
+        "compose": _text(wanted["compose"], "--compose") if wanted["compose"] else None,
         "template_id": wanted["template"],
         "port": wanted["port"],
         "auto_start": start,
@@ -119,6 +119,10 @@ def _follow(session: Session, path: str, query: Mapping[str, Any], *, timestamps
         elif event.name == "log":
             moment = f"{event.data['timestamp']} " if timestamps else ""
             session.output.line(f"{event.data['service']}  | {moment}{event.data['line']}")
+        elif event.name == "skipped":
+            session.output.note(
+                f"{event.data['lines']} lines were skipped: they came faster than they were read"
+            )
         elif event.name == "end":
             session.output.note(f"The log ended: {event.data.get('reason', 'stopped')}")
 
@@ -145,8 +149,16 @@ def _asked(session: Session, path: str, body: Mapping[str, Any] | None = None) -
         raise
 
 
-def _variables(file: IO[str] | None, pairs: tuple[str, ...]) -> list[dict[str, str]]:
-    values = env_file.parse(file.read()) if file else {}
+def _text(file: IO[bytes], option: str) -> str:
+    # Not read as text, which would change line endings.
+    try:
+        return file.read().decode()
+    except UnicodeDecodeError as exc:
+        raise click.BadParameter("the file is not UTF-8 text", param_hint=option) from exc
+
+
+def _variables(file: IO[bytes] | None, pairs: tuple[str, ...]) -> list[dict[str, str]]:
+    values = env_file.parse(_text(file, "--env-file")) if file else {}
     for pair in pairs:
         key, separator, value = pair.partition("=")
         if not key or not separator:
