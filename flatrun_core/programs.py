@@ -64,8 +64,9 @@ class ProgramRunner(Programs):
         try:
             ended = reader.drain(started + timeout)
         finally:
-            reader.close()
+            # In this order: what a program says at its end must not meet a closed pipe.
             _end_group(process, 0.0 if ended else self._grace)
+            reader.close()
         name = Path(args[0]).name
         if not ended:
             logger.warning("%s was ended after its limit of %g seconds", name, timeout)

@@ -5,22 +5,29 @@ import http.client
 import os
 import threading
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import docker
+import docker.constants
 import docker.errors
 import docker.utils
 import requests
 import urllib3.exceptions
 
 from flatrun_core.docker.refusals import engine_refusal
+from flatrun_core.docker.transport import adapter
 from flatrun_core.errors import DockerUnavailable
 
 CONNECT_TIMEOUT: Final = 2.0
-READ_TIMEOUT: Final = 5
+READ_TIMEOUT: Final = 5.0
 _BODY_TIMEOUT: Final = 30.0
 _ERROR: Final = 400
+# The newest version of the API that this code was written for; an Engine is asked in an older one.
+_KNOWN_API: Final = (1, 47)
+_TIMED_OUT: Final = "timed out"
 _POOL: Final = 64
+_DEFAULT_HOST: Final = "unix:///var/run/docker.sock"
 _BROKEN: Final = (
     requests.RequestException,
     urllib3.exceptions.HTTPError,
@@ -73,24 +80,35 @@ class Stream:
             self._raw.close()
 
 
+@dataclass(frozen=True, slots=True)
+class _Connected:
+    session: docker.APIClient
+    base: str
+
+
 class EngineClient:
     """Requests to the Engine at ``host`` (DOCKER_HOST's notation), safe for many threads.
 
     Nothing is asked before the first request; the API version is negotiated then.
     """
 
-    def __init__(self, host: str | None = None, *, environ: Mapping[str, str] | None = None) -> None:
-        source = dict(os.environ if environ is None else environ)
-        if host is not None:
-            source["DOCKER_HOST"] = host
-        self._environ = source
-        self._api: docker.APIClient | None = None
+    def __init__(
+        self,
+        host: str | None = None,
+        *,
+        environ: Mapping[str, str] | None = None,
+        timeout: float = READ_TIMEOUT,
+    ) -> None:
+        self._environ = dict(os.environ if environ is None else environ)
+        self.host = self._environ["DOCKER_HOST"] = host or self._environ.get("DOCKER_HOST") or _DEFAULT_HOST
+        self._timeout = timeout
+        self._api: _Connected | None = None
         self._lock = threading.Lock()
 
     @property
     def api_version(self) -> str:
         """The API version both sides speak."""
-        return str(self._connected().api_version)
+        return self._connected().base.rpartition("/v")[2]
 
     def request(
         self,
@@ -99,10 +117,10 @@ class EngineClient:
         *,
         params: Mapping[str, Any] | None = None,
         body: Any = None,
-        timeout: float = READ_TIMEOUT,
+        timeout: float | None = None,
     ) -> Any:
         """The JSON answer (None when empty). Raises ``RefusedError`` and ``DockerUnavailable``."""
-        response = self._send(method, path, params, body, timeout, stream=False)
+        response = self._send(method, path, params, body, timeout or self._timeout, stream=False)
         try:
             return response.json() if response.content else None
         except ValueError as exc:
@@ -110,7 +128,7 @@ class EngineClient:
 
     def stream(self, path: str, *, params: Mapping[str, Any], endless: bool) -> Stream:
         """An answer read as it comes; an ``endless`` one may be silent for as long as it likes."""
-        response = self._send("GET", path, params, None, READ_TIMEOUT, stream=True)
+        response = self._send("GET", path, params, None, self._timeout, stream=True)
         return Stream(response, None if endless else _BODY_TIMEOUT)
 
     def forget(self) -> None:
@@ -118,7 +136,7 @@ class EngineClient:
         with self._lock:
             api, self._api = self._api, None
         if api is not None:
-            api.close()
+            api.session.close()
 
     def _send(
         self,
@@ -133,9 +151,9 @@ class EngineClient:
         for last in (method != "GET", True):
             try:
                 api = self._connected()
-                response: requests.Response = api.request(
+                response: requests.Response = api.session.request(
                     method,
-                    f"{api.base_url}/v{api.api_version}{path}",
+                    f"{api.base}{path}",
                     params=params,
                     json=body,
                     timeout=(CONNECT_TIMEOUT, timeout),
@@ -148,30 +166,51 @@ class EngineClient:
                 ) from exc
             except _BROKEN as exc:
                 # A kept connection may have died with the Engine it led to; one more try is a new one.
-                if last:
+                if last or _TIMED_OUT in str(exc).lower():
                     raise unreachable(exc) from exc
         if response.status_code >= _ERROR:
             raise RefusedError(response.status_code, _message(response))
         return response
 
-    def _connected(self) -> docker.APIClient:
+    def _connected(self) -> _Connected:
         api = self._api
         if api is None:
             # Not under the lock: one Engine that hangs must not make callers wait for one another.
-            options = docker.utils.kwargs_from_env(environment=self._environ)
-            api = docker.APIClient(version="auto", timeout=READ_TIMEOUT, max_pool_size=_POOL, **options)
-            if api.base_url.startswith("http+docker:"):
-                api.trust_env = False  # proxies and netrc mean nothing to a socket, and cost time
+            api = self._negotiated(self._session())
             with self._lock:
-                self._api = self._api or api
-                api = self._api
+                api = self._api = self._api or api
         return api
+
+    def _session(self) -> docker.APIClient:
+        options: dict[str, Any] = {"timeout": self._timeout, "max_pool_size": _POOL}
+        options.update(docker.utils.kwargs_from_env(environment=self._environ))
+        session = docker.APIClient(version=docker.constants.MINIMUM_DOCKER_API_VERSION, **options)
+        if self.host.startswith("unix://"):
+            session.mount("http+docker://", adapter(self.host, timeout=self._timeout, pool=_POOL))
+            session.trust_env = False  # proxies and netrc mean nothing to a socket, and cost time
+        return session
+
+    def _negotiated(self, session: docker.APIClient) -> _Connected:
+        try:
+            answer = session.get(
+                f"{session.base_url}/version", timeout=(CONNECT_TIMEOUT, self._timeout)
+            ).json()
+            offered = [_numbers(answer[name]) for name in ("MinAPIVersion", "ApiVersion")]
+        except (KeyError, TypeError, ValueError) as exc:
+            session.close()
+            raise DockerUnavailable("What answers is not a Docker Engine") from exc
+        except BaseException:
+            session.close()
+            raise
+        least, most = offered
+        version = max(least, min(most, _KNOWN_API))
+        return _Connected(session, f"{session.base_url}/v{version[0]}.{version[1]}")
 
 
 def unreachable(exc: BaseException) -> DockerUnavailable:
     """The error for a connection that failed, with the operating system's reason but no path."""
     found = _os_error(exc)
-    if "timed out" in str(exc).lower():
+    if _TIMED_OUT in str(exc).lower():
         reason = "it did not answer in time"
     elif found is not None and found.errno:
         reason = os.strerror(found.errno).lower()
@@ -207,3 +246,8 @@ def refusals() -> Iterator[None]:
         yield
     except RefusedError as exc:
         raise engine_refusal(exc.message) from exc
+
+
+def _numbers(version: str) -> tuple[int, int]:
+    major, _, minor = version.partition(".")
+    return int(major), int(minor)

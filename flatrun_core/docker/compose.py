@@ -40,12 +40,14 @@ class _Found:
 class ComposeCli(Compose):
     """Compose as it is installed; which one that is, is found out at the first use and kept.
 
-    ``touch`` is called after each command, whatever came of it.
+    ``touch`` is called after each command, whatever came of it. ``host`` is the Engine's address, lest
+    a context in the user's Docker configuration lead compose to another one.
     """
 
-    def __init__(self, programs: Programs, touch: Callable[[], None]) -> None:
+    def __init__(self, programs: Programs, touch: Callable[[], None], host: str = "") -> None:
         self._programs = programs
         self._touch = touch
+        self._env = {"DOCKER_CLI_HINTS": "false", **({"DOCKER_HOST": host} if host else {})}
         self._found: _Found | None = None
 
     def version(self) -> str:
@@ -119,8 +121,8 @@ class ComposeCli(Compose):
         return tuple(args)
 
     def _execute(self, project: Project, args: tuple[str, ...], timeout: float) -> Completed:
-        env = {"DOCKER_CLI_HINTS": "false", **project.env}
         try:
+            env = {**project.env, **self._env}
             done = self._programs.run(args, timeout=timeout, cwd=project.directory, env=env)
         except TimedOut as exc:
             output = _cleaned(str(exc.details.get("output", "")), project)

@@ -11,8 +11,8 @@ from typing import Any, Final
 from flatrun_core.errors import Invalid, NotFound
 from flatrun_core.ports.docker import Container
 
-# The Engine reports some changes a moment before its list shows them.
-SETTLE: Final = 0.2
+# Whoever has waited this long for a query that fails does not wait for another one.
+_LONG: Final = 1.0
 _HEALTH = re.compile(r"\((healthy|unhealthy|health: starting)\)")
 _EXITED = re.compile(r"Exited \((-?\d+)\)")
 _REF = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -97,6 +97,7 @@ class _Query(Future[tuple[Container, ...]]):
 
     generation = -1
     started = 0.0
+    quiet = 0.0
 
 
 class KeptContainers:
@@ -105,6 +106,10 @@ class KeptContainers:
     Every change raises a generation; an answer is kept, or shared with a later caller, only when
     its question was put in the current one. So what happens while a query runs is never lost.
     Callers that cannot share a running query share the next one, which begins after all of them.
+
+    The Engine tells of a change before its list shows it: a tenth of a second for a container that
+    ends, longer on a busy host. So an answer counts only for as long as it had been quiet when it
+    was asked for; after a change the list is asked again at ever longer distances.
     """
 
     def __init__(
@@ -115,8 +120,8 @@ class KeptContainers:
         self._lock = threading.Lock()
         self._live = False
         self._generation = 0
-        self._touched = -SETTLE
-        self._kept: tuple[float, tuple[Container, ...]] | None = None
+        self._touched = clock()
+        self._kept: tuple[_Query, tuple[Container, ...]] | None = None
         self._running: _Query | None = None
         self._next: _Query | None = None
 
@@ -134,11 +139,10 @@ class KeptContainers:
     def get(self, max_age: float) -> tuple[Container, ...]:
         """The list, at most ``max_age`` seconds old."""
         with self._lock:
-            oldest = self._clock() - max_age
-            if self._kept is not None and self._kept[0] >= oldest:
+            now, running = self._clock(), self._running
+            if self._kept is not None and now - self._kept[0].started < min(max_age, self._kept[0].quiet):
                 return self._kept[1]
-            running = self._running
-            if running is not None and self._valid(running) and running.started >= oldest:
+            if running is not None and self._valid(running) and now - running.started < max_age:
                 query, leads = running, False
             else:
                 leads = self._next is None
@@ -149,10 +153,16 @@ class KeptContainers:
 
     def _lead(self, query: _Query, previous: _Query | None) -> None:
         if previous is not None:
-            previous.exception()  # waits for its end, whatever that is
+            failure = previous.exception()  # waits for its end, whatever that is
+            if failure is not None and self._clock() - previous.started > _LONG:
+                with self._lock:
+                    self._next = None
+                query.set_exception(failure)
+                return
         with self._lock:
             self._next, self._running = None, query
             query.generation, query.started = self._generation, self._clock()
+            query.quiet = query.started - self._touched
         try:
             answer = tuple(self._ask())
         except BaseException as exc:  # noqa: BLE001 - whatever it is, those who wait get it
@@ -165,8 +175,8 @@ class KeptContainers:
     def _end(self, query: _Query, answer: tuple[Container, ...] | None = None) -> None:
         with self._lock:
             self._running = None
-            if answer is not None and self._valid(query) and query.started >= self._touched + SETTLE:
-                self._kept = (query.started, answer)
+            if answer is not None and self._valid(query):
+                self._kept = (query, answer)
 
     def _valid(self, query: _Query) -> bool:
         return self._live and query.generation == self._generation

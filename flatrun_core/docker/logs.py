@@ -72,14 +72,12 @@ class LogParser:
 
     def collect(self, chunks: _Chunks, tail: int) -> list[LogLine]:
         """All of a log that ends: its last ``tail`` lines in the order of their times."""
-        lines: deque[LogLine] = deque(maxlen=tail)
+        lines: deque[LogLine] = deque()
         size = 0
         for line in self._all(chunks):
-            if tail and len(lines) == tail:
-                size -= len(lines[0].line)
             lines.append(line)
             size += len(line.line)
-            while size > _MAX_BYTES:
+            while len(lines) > tail or size > _MAX_BYTES:
                 size -= len(lines.popleft().line)
         return sorted(lines, key=lambda line: line.timestamp)
 

@@ -115,9 +115,10 @@ class EngineContract:
 
     def test_actions_may_be_repeated(self, door: DockerDoor) -> None:
         project, container = door.up(SLEEPER)
-        for action, state in (("start", "running"), ("stop", "exited"), ("stop", "exited"), ("start", "running")):
+        states = {"start": "running", "stop": "exited"}
+        for action in ("start", "stop", "stop", "start"):
             getattr(door.engine, action)(container.id)
-            assert door.of(project)[0].state == state
+            assert door.of(project)[0].state == states[action]
         door.engine.restart(container.id)
         assert door.of(project)[0].state == "running"
 
@@ -136,7 +137,9 @@ class EngineContract:
             assert door.engine.container(ref).id == container.id
 
     @pytest.mark.parametrize("ref", ["no-such-container", "0123456789ab", "0" * 64])
-    @pytest.mark.parametrize("method", ["container", "start", "stop", "restart", "remove", "logs", "follow", "inspect"])
+    @pytest.mark.parametrize(
+        "method", ["container", "start", "stop", "restart", "remove", "logs", "follow", "inspect"]
+    )
     def test_an_unknown_container_is_not_found(self, door: DockerDoor, method: str, ref: str) -> None:
         with pytest.raises(NotFound) as caught:
             getattr(door.engine, method)(ref)
@@ -268,7 +271,8 @@ class EngineContract:
         _, container = door.up(SLEEPER)
         door.engine.stop(container.id)
         until(lambda: "die" in _actions(events, container), "the event of the end")
-        assert [a for a in _actions(events, container) if a in ("create", "start", "die")] == ["create", "start", "die"]
+        expected = ["create", "start", "die"]
+        assert [action for action in _actions(events, container) if action in expected] == expected
         started = next(e for e in events if e.action == "start" and e.container_id == container.id)
         assert started.attributes["name"] == container.name
         assert started.attributes["com.docker.compose.service"] == "web"
@@ -316,7 +320,8 @@ class ComposeContract:
         assert door.of(project)[0].ports == (f"127.0.0.1:{port}->80/tcp",)
 
     def test_a_failure_carries_what_was_printed(self, door: DockerDoor) -> None:
-        project = door.project(SLEEPER.replace("IMAGE", "IMAGE, networks: [gone]"), rest="networks: {gone: {external: true}}")
+        service = SLEEPER.replace("IMAGE", "IMAGE, networks: [gone]")
+        project = door.project(service, rest="networks: {gone: {external: true}}")
         with pytest.raises(Failed) as caught:
             door.compose.run(project, "up", "-d")
         assert caught.value.code == "COMPOSE_FAILED"
