@@ -62,6 +62,8 @@ class Listed:
 def text(value: Any, where: str, request: bool) -> str:
     """A string; in a file numbers and booleans are taken as written by people."""
     if isinstance(value, str):
+        if "\0" in value:
+            raise YamlProblem(f"{where} holds a NUL character")
         return value
     if request or not isinstance(value, (int, float)):
         raise YamlProblem(f"{where} is not a text")

@@ -69,7 +69,7 @@ def _port(entry: object, env: Mapping[str, str]) -> Port | None:
     if isinstance(entry, dict):
         return _long(entry, env)
     text = _text(entry, env)
-    return _short(text) if text else None
+    return _short(text, env) if text else None
 
 
 def _long(entry: Mapping[str, Any], env: Mapping[str, str]) -> Port | None:
@@ -84,9 +84,10 @@ def _long(entry: Mapping[str, Any], env: Mapping[str, str]) -> Port | None:
     )
 
 
-def _short(text: str) -> Port | None:
+def _short(text: str, env: Mapping[str, str]) -> Port | None:
     numbers, protocol = _split_protocol(text)
-    parts = _split_colons(numbers)
+    # Where one part is not known, the others may be.
+    parts = [_text(part, env) for part in _split_colons(numbers)]
     target = parts.pop()
     published = parts.pop() if parts else ""
     host_ip = ":".join(parts).removeprefix("[").removesuffix("]")

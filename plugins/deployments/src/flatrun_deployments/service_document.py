@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from flatrun_core.errors import Conflict, FlatrunError, Invalid
 from flatrun_deployments.files import atomic_write
+from flatrun_deployments.text_merge import merge
 from flatrun_deployments.yaml_reader import YamlProblem, read_yaml
 
 # A line that opens a block, and the empty and comment lines after it.
@@ -39,6 +40,8 @@ class ServiceDocument(MutableMapping[str, Any]):
         self._text = _Text((before or b"").decode())
         check(self._text.body)
         self._data = self._text.load()
+        # Had from the library before anything changes: how it would have written this file.
+        self._unchanged = self._text.dump(self._data)
 
     def __getitem__(self, key: str) -> Any:
         return self._data[key]
@@ -96,9 +99,18 @@ class ServiceDocument(MutableMapping[str, Any]):
             new, old = (read_yaml(text, string_keys=False) for text in (body, self._said()))
         except YamlProblem as exc:
             raise Invalid(f"{self._path.name} cannot be written: {exc}") from exc
-        if json.dumps(new) == json.dumps(old):
+        if json.dumps(new) == json.dumps(old or {}):
             return None
-        return self._text.encode(body)
+        return self._text.encode(self._as_written(body, new))
+
+    def _as_written(self, body: str, meant: Any) -> str:
+        """The text with only the changed lines in the library's own form, if it says the same."""
+        merged = merge(self._unchanged, self._text.normal, body)
+        try:
+            self._check(merged)
+            return merged if json.dumps(read_yaml(merged, string_keys=False)) == json.dumps(meant) else body
+        except YamlProblem:
+            return body
 
     def _said(self) -> str:
         return (self._current or b"").decode().removeprefix(_BOM)
@@ -112,6 +124,7 @@ class _Text:
         self.body = text.removeprefix(_BOM)
         self._crlf = "\r\n" in self.body and not re.search(r"(?<!\r)\n", self.body)
         self._open_end = bool(self.body) and not self.body.endswith("\n")
+        self.normal = self.body.replace("\r\n", "\n") + ("\n" if self._open_end else "")
         self._head = ""
         self._yaml: Any = None
 
@@ -121,12 +134,13 @@ class _Text:
 
         self._yaml = _round_trip(self.body)
         try:
-            data = self._yaml.load(self.body.replace("\r\n", "\n"))
+            data = self._yaml.load(self.normal)
         except YAMLError as exc:
             raise YamlProblem(f"it cannot be edited ({type(exc).__name__})") from exc
         if data is None:
             # Comments alone: they stand in front of whatever is added.
-            self._head = self.body.replace("\r\n", "\n").rstrip("\n") + "\n" if self.body.strip() else ""
+            lines = self.normal.splitlines(keepends=True)
+            self._head = "".join(line for line in lines if line.startswith("#"))
             data = CommentedMap()
         mapping: MutableMapping[str, Any] = data
         return mapping
@@ -137,7 +151,7 @@ class _Text:
         return self._head + (stream.getvalue() if data else "{}\n")
 
     def encode(self, body: str) -> bytes:
-        text = body.rstrip("\n") if self._open_end else body
+        text = body.removesuffix("\n") if self._open_end else body
         return (self._bom + (text.replace("\n", "\r\n") if self._crlf else text)).encode()
 
 
