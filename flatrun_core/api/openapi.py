@@ -111,8 +111,10 @@ def _tidy(document: dict[str, Any]) -> None:
     components = document["components"]
     components["responses"] = {name: _failure(text, code) for name, text, code in _FAILURES.values()}
     components["schemas"].pop("PaginationMetadata", None)
-    # An endpoint may add keys (`output`, `job_id`), which its own text names.
-    components["schemas"]["Error"].pop("additionalProperties", None)
+    for schema in components["schemas"].values():
+        # Later versions may answer more, and a refusal may bring details; neither may break a program.
+        if schema.get("additionalProperties") is False:
+            del schema["additionalProperties"]
     used = {tag for item in document["paths"].values() for op in _operations(item) for tag in op["tags"]}
     document["tags"] = [tag for tag in document["tags"] if tag["name"] in used]
 

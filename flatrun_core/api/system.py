@@ -77,6 +77,8 @@ class OpenApiDocument(Schema):
 
     openapi = fields.String(required=True)
     info = fields.Dict(required=True)
+    servers = fields.List(fields.Dict(), required=True)
+    tags = fields.List(fields.Dict(), required=True)
     paths = fields.Dict(required=True)
     components = fields.Dict(required=True)
 
