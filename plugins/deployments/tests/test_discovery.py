@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from flatrun_core.errors import Failed
-from flatrun_deployments import discovery as discovery_module
 from flatrun_deployments import folder as folder_module
+from flatrun_deployments.birth_time import birth_time
 from flatrun_deployments.discovery import (
     CREATING_MARKER,
     REMOVED_MARKER,
@@ -20,9 +20,11 @@ from flatrun_deployments.discovery import (
     is_removed,
     is_unfinished,
 )
+from flatrun_deployments.files import read_bytes
 
 COMPOSE = "services:\n  web:\n    image: busybox\n    ports: ['${PORT:-8080}:80']\n"
 Make = Callable[..., Path]
+DISCOVERY = "flatrun_deployments.discovery."
 
 
 @pytest.fixture
@@ -72,7 +74,7 @@ class Parses:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.read = self.built = 0
-        gather, build = discovery_module.gather, discovery_module.build
+        gather, build = folder_module.gather, folder_module.build
 
         def counted_gather(path: Path) -> object:
             self.read += 1
@@ -82,8 +84,8 @@ class Parses:
             self.built += 1
             return build(raw)
 
-        monkeypatch.setattr(discovery_module, "gather", counted_gather)
-        monkeypatch.setattr(discovery_module, "build", counted_build)
+        monkeypatch.setattr(DISCOVERY + "gather", counted_gather)
+        monkeypatch.setattr(DISCOVERY + "build", counted_build)
 
 
 @pytest.fixture
@@ -453,7 +455,7 @@ def test_the_time_of_creation_does_not_follow_the_folder(root: Path, found: Disc
     path = make("blog")
     os.utime(path, (1, 1))
     created = only(found).created_at
-    if folder_module.birth_time(os.fspath(path)) is None:
+    if birth_time(os.fspath(path)) is None:
         pytest.skip("this file system does not know when a folder was made")
     assert abs((created - before).total_seconds()) < 5
     (path / "another").touch()
@@ -505,7 +507,7 @@ def test_files_vanishing_in_the_middle_hide_nothing_else(
 ) -> None:
     make("blog", service="name: a\n")
     make("shop")
-    real = folder_module.read_bytes
+    real = read_bytes
 
     def vanish(folder: Path, name: str, limit: int) -> bytes:
         if folder.name == "blog" and name == "service.yml" and (folder / name).exists():
@@ -564,14 +566,14 @@ def test_a_folder_that_cannot_be_looked_into_is_shown(
 ) -> None:
     make("blog")
     make("shop")
-    real = discovery_module.gather
+    real = folder_module.gather
 
     def refuse(path: Path) -> object:
         if path.name == "blog":
             raise PermissionError(13, "Permission denied")
         return real(path)
 
-    monkeypatch.setattr(discovery_module, "gather", refuse)
+    monkeypatch.setattr(DISCOVERY + "gather", refuse)
     blog, shop = found.scan()
     assert "permission denied" in blog.problem
     assert blog.services == ()
@@ -580,6 +582,7 @@ def test_a_folder_that_cannot_be_looked_into_is_shown(
 
 UNPRIVILEGED = """
 import os, sys; from pathlib import Path
+from flatrun_deployments.birth_time import birth_time
 from flatrun_deployments.discovery import Discovery
 # From inside, because the folders above the test's own are closed to others.
 os.chdir(sys.argv[1]); os.setgroups([]); os.setgid(65534); os.setuid(65534)

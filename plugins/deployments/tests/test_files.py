@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from flatrun_core.errors import Failed
-from flatrun_deployments import files
 from flatrun_deployments.files import TEMP_PREFIX, Unreadable, atomic_write, backup, leaves, read_bytes
 
 NOW = datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -135,7 +134,7 @@ def test_a_failing_disk_leaves_the_old_file(
     def fail(_descriptor: int) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(files.os, "fsync", fail)
+    monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(Failed) as caught:
         atomic_write(path, b"new")
     assert caught.value.code == code
@@ -205,6 +204,7 @@ def test_copies_are_kept_five_deep(tmp_path: Path) -> None:
         "docker-compose.yml",
         *(f"docker-compose.yml.bak.2024010203040{n}" for n in range(3, 8)),
     ]
+    assert copy is not None
     assert copy.read_text() == "version 7"
 
 

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flatrun_core.errors import Conflict, Failed, Invalid
-from flatrun_deployments import files, service_document
+from flatrun_deployments import service_document
 from flatrun_deployments.service_yml import edit, read
 from flatrun_deployments.yaml_reader import read_yaml
 
@@ -287,7 +287,7 @@ def test_a_full_disk_leaves_the_old_file(folder: Path, monkeypatch: pytest.Monke
     def full(_descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(Failed) as caught, edit(folder, "blog") as document:
         document["type"] = "x"
     assert caught.value.code == "STORAGE_FULL"

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from flatrun_core.errors import Failed
-from flatrun_deployments import tree
 from flatrun_deployments.files import TEMP_PREFIX
 from flatrun_deployments.tree import remove_leftovers, remove_tree
 
@@ -121,7 +120,7 @@ def test_what_cannot_be_deleted_is_back_under_its_name(
     def refuse(*_args: object, **_kwargs: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr(tree.os, "unlink", refuse)
+    monkeypatch.setattr(os, "unlink", refuse)
     with pytest.raises(Failed) as caught:
         remove_tree(tmp_path, folder)
     assert caught.value.code == "FILES_NOT_REMOVED"
