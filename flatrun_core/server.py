@@ -123,6 +123,7 @@ class PanelServer:
         try:
             create_server(application, map=self._map, _dispatcher=self._dispatcher, **self._adjustments(api))
         except (OSError, ValueError) as exc:
+            wasyncore.close_all(self._map)
             raise StartupError(_cannot_listen(api, exc)) from exc
         self._listeners = [entry for entry in self._map.values() if isinstance(entry, BaseWSGIServer)]
         for listener in self._listeners:

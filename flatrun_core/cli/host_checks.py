@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flatrun_core.checks import Finding
 from flatrun_core.cli.client import ApiError, Client, local_url
+from flatrun_core.errors import FlatrunError
 
 if TYPE_CHECKING:
     from flatrun_core.ports.docker import Compose, Container, Engine
@@ -23,6 +24,7 @@ OLDEST_ENGINE: Final = (20, 10)
 OLDEST_COMPOSE: Final = (2,)
 SHORTEST_KEY: Final = 16
 CLOCK_OFF: Final = 30.0
+COMPOSE_PACKAGES: Final = "package docker-compose-plugin or docker-compose-v2"
 GIB: Final = 1 << 30
 # What the Engine hands networks out from when its daemon.json names nothing: (base, prefix of each).
 DEFAULT_POOLS: Final = (
@@ -105,7 +107,10 @@ def docker_socket(environ: Mapping[str, str]) -> Finding:
 
 def docker_engine(engine: "Engine") -> Finding:
     """The Engine answers and is not too old."""
-    info = engine.info()
+    try:
+        info = engine.info()
+    except FlatrunError as exc:
+        return Finding("error", exc.message, "systemctl start docker; if it ends again: journalctl -u docker")
     text = f"{info.version}, API {info.api_version}"
     if _numbers(info.version) < OLDEST_ENGINE:
         return Finding("warning", f"{text} is older than 20.10", "upgrade the Docker Engine")
@@ -114,12 +119,15 @@ def docker_engine(engine: "Engine") -> Finding:
 
 def docker_compose(compose: "Compose") -> Finding:
     """Compose is there, in a version that is maintained."""
-    version = compose.version()
+    try:
+        version = compose.version()
+    except FlatrunError as exc:
+        return Finding("error", exc.message, f"install Compose 2 ({COMPOSE_PACKAGES})")
     if _numbers(version) < OLDEST_COMPOSE:
         return Finding(
             "warning",
             f"docker-compose {version} works, but is no longer maintained",
-            "install Compose 2 (packages docker-compose-plugin or docker-compose-v2)",
+            f"install Compose 2 ({COMPOSE_PACKAGES})",
         )
     return Finding("ok", version)
 
