@@ -60,6 +60,11 @@ class Session:
 
         return self.source.load(CORE_GROUPS)
 
+    def forget_settings(self) -> None:
+        """Read again: finding a plugin's command may have read another file than the command names."""
+        self.__dict__.pop("source", None)
+        self.__dict__.pop("settings", None)
+
     @functools.cached_property
     def installed(self) -> "Installed":
         """The installed plugins that the configuration does not leave out; all, when it cannot be read."""
@@ -126,6 +131,8 @@ def _take(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
             return
         session = ctx.ensure_object(Session)
         setattr(session.output if name == "json" else session, name, value)
+        if name == "config":
+            session.forget_settings()
 
     return callback
 
