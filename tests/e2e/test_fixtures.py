@@ -12,6 +12,7 @@ import docker
 import pytest
 import requests
 from docker.errors import APIError
+from flatrun_e2e.panel import PanelProcess
 from flatrun_e2e.private_engine import PrivateEngine
 from flatrun_e2e.traces import Traces
 
@@ -80,3 +81,27 @@ def test_a_private_engine_can_run_out_of_networks(
     assert len(made) == 2
     with pytest.raises(APIError, match="address pool"):
         engine.client.create_network("one-too-many")
+
+
+def test_a_panel_answers_and_survives_a_restart_and_a_kill(panel: PanelProcess) -> None:
+    assert panel.get("/api/deployments").json() == []
+    assert panel.get("/api/deployments", headers={}).status_code == 401
+    panel.restart()
+    assert panel.kill9() == -9
+    panel.start()
+    assert panel.get("/api/health").json()["status"] == "ok"
+    assert panel.terminate() == 0
+
+
+def test_a_panel_can_use_a_private_engine(
+    start_panel: Callable[..., PanelProcess],
+    private_engine: PrivateEngine,
+    busybox_image: str,
+    unique_name: str,
+) -> None:
+    panel = start_panel(engine=private_engine)
+    text = COMPOSE.format(image=busybox_image, port=8080)
+    body = {"name": unique_name, "compose": text, "auto_start": True}
+    answer = panel.post("/api/deployments", body)
+    assert (answer.status_code, answer.json()["start_error"]) == (201, "")
+    assert private_engine.http_get(8080) == "flatrun test page\n"

@@ -68,18 +68,18 @@ def _remove_site(panel: Panel, state: layout.State, root: Path) -> None:
         state.engine = asdict(engine.start(panel.folder / "engine"))
         state.save()
     step("Removing the hello site")
-    folder = root / hello_site.NAME
-    if not _removed_by_api(panel):
-        hello_site.remove_by_hand(folder)
-        shutil.rmtree(folder, ignore_errors=True)
+    name = str(state.site["name"])
+    if not _removed_by_api(panel, name):
+        hello_site.remove_by_hand(name, root / name)
+        shutil.rmtree(root / name, ignore_errors=True)
     state.site = {}
     state.save()
 
 
-def _removed_by_api(panel: Panel) -> bool:
+def _removed_by_api(panel: Panel, name: str) -> bool:
     if panel.process() is None or not panel.config.exists():
         return False
-    return hello_site.remove_by_api(Client(read_settings(panel.config, panel.venv)))
+    return hello_site.remove_by_api(Client(read_settings(panel.config, panel.venv)), name)
 
 
 def _others(root: Path) -> list[str]:

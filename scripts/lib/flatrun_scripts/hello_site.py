@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,8 @@ from flatrun_scripts import images, layout
 from flatrun_scripts.panel import Client, next_free_port
 from flatrun_scripts.shell import ScriptError, run, say, step
 
-NAME = "hello"
+DEFAULT_NAME = "hello"
+FOLDER_LABEL = "com.docker.compose.project.working_dir"
 FOLDER = layout.REPOSITORY / "examples/hello_site"
 IMAGE_NAME = "flatrun/hello"
 PLACEHOLDER = f"{IMAGE_NAME}:local"
@@ -33,7 +36,7 @@ def image() -> images.Image:
     return images.Image(
         IMAGE_NAME,
         files=files,
-        changes=('CMD ["httpd","-f","-p","80","-h","/www"]', "EXPOSE 80"),
+        changes=('CMD ["httpd","-f","-v","-p","80","-h","/www"]', "EXPOSE 80"),
     )
 
 
@@ -43,20 +46,31 @@ def compose_text(reference: str) -> str:
     return text.replace(PLACEHOLDER, reference)
 
 
-def ensure(client: Client, state: layout.State, reference: str, wanted: int | None) -> int:
-    """Create and start the site, or find it there, and return its port."""
+@dataclass(frozen=True)
+class Wish:
+    """What the person asked for; None where they left it open."""
+
+    name: str | None
+    port: int | None
+
+
+def ensure(client: Client, state: layout.State, reference: str, wish: Wish) -> None:
+    """Create and start the site, or find it there; `state.site` says which it is."""
     _check_plugins(client)
-    status, body = client.ask("GET", f"/api/deployments/{NAME}")
+    name = str(state.site.get("name") or wish.name or DEFAULT_NAME)
+    status, body = client.ask("GET", f"/api/deployments/{name}")
     if status == HTTPStatus.OK:
-        return _existing(client, state, wanted)
-    if status != HTTPStatus.NOT_FOUND:
+        _start_existing(client, state, name, wish)
+    elif status == HTTPStatus.NOT_FOUND:
+        _check_engine(name, client.root)
+        _create(client, state, reference, Wish(name, wish.port or DEFAULT_PORT))
+    else:
         raise _refused("The panel could not be asked for the site", status, body)
-    return _create(client, state, reference, wanted or DEFAULT_PORT)
 
 
-def wait_until_it_answers(port: int) -> str:
+def wait_until_it_answers(site: Mapping[str, Any]) -> str:
     """Wait for the site over HTTP and return its address."""
-    address = f"http://127.0.0.1:{port}/"
+    address = f"http://127.0.0.1:{site['port']}/"
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     deadline = time.monotonic() + ANSWER_SECONDS
     problem = ""
@@ -70,7 +84,7 @@ def wait_until_it_answers(port: int) -> str:
         except OSError as error:
             problem = str(error)
         time.sleep(0.2)
-    logs = run(["docker", "compose", "-p", NAME, "logs", "--tail", "15"]).text
+    logs = run(["docker", "compose", "-p", site["name"], "logs", "--tail", "15"]).text
     raise ScriptError(
         f"The site does not answer at {address} within {ANSWER_SECONDS} s.",
         f"{problem}\n{logs}",
@@ -78,23 +92,23 @@ def wait_until_it_answers(port: int) -> str:
     )
 
 
-def remove_by_api(client: Client) -> bool:
+def remove_by_api(client: Client, name: str) -> bool:
     """Remove the site through the API and tell whether the panel did it."""
-    path = f"/api/deployments/{NAME}?remove_files=true&remove_volumes=true"
+    path = f"/api/deployments/{name}?remove_files=true&remove_volumes=true"
     status, body = client.ask("DELETE", path, timeout=300)
     if status not in {HTTPStatus.OK, HTTPStatus.NOT_FOUND}:
         say(f"The panel could not remove the site: {body.get('error', status)}")
     return status in {HTTPStatus.OK, HTTPStatus.NOT_FOUND}
 
 
-def remove_by_hand(folder: Path) -> None:
+def remove_by_hand(name: str, folder: Path) -> None:
     """Remove the site's containers and networks without the panel; the files are the caller's."""
-    result = run(["docker", "compose", "-p", NAME, "down", "--remove-orphans", "--volumes"])
+    result = run(["docker", "compose", "-p", name, "down", "--remove-orphans", "--volumes"])
     if result.code != 0:
         raise ScriptError(
-            "The hello site's containers could not be removed.",
+            "The site's containers could not be removed.",
             result.text,
-            f"Remove them with 'docker compose -p {NAME} down'; the files are in {folder}.",
+            f"Remove them with 'docker compose -p {name} down'; the files are in {folder}.",
         )
 
 
@@ -114,34 +128,46 @@ def _check_plugins(client: Client) -> None:
         )
 
 
-def _existing(client: Client, state: layout.State, wanted: int | None) -> int:
+def _check_engine(name: str, root: Path) -> None:
+    """Stop when the name is that of somebody else's compose project: its containers would be replaced."""
+    label = f"label=com.docker.compose.project={name}"
+    found = run(["docker", "ps", "-a", "--filter", label, "--format", f'{{{{.Label "{FOLDER_LABEL}"}}}}'])
+    others = {line for line in found.out.split("\n") if line and Path(line) != root / name}
+    if others:
+        raise ScriptError(
+            f"The Docker Engine has a compose project called {name} already.",
+            f"It belongs to {', '.join(sorted(others))}.",
+            "Give the site another name with --site-name. The panel itself is running.",
+        )
+
+
+def _start_existing(client: Client, state: layout.State, name: str, wish: Wish) -> None:
     port = int(state.site.get("port", 0))
     if not port:
         raise ScriptError(
-            f"A deployment called {NAME} is there already, and scripts/up did not make it.",
+            f"A deployment called {name} is there already, and scripts/up did not make it.",
             "It stays untouched.",
-            "Remove or rename it, then run the script again. The panel itself is running.",
+            "Give the site another name with --site-name. The panel itself is running.",
         )
-    if wanted and wanted != port:
-        say(f"The site is there already, on port {port}; --site-port {wanted} changes nothing.")
-    status, body = client.ask("POST", f"/api/deployments/{NAME}/start", {}, timeout=620)
+    if wish.port not in {None, port} or wish.name not in {None, name}:
+        say(f"The site is there already, as {name} on port {port}; it stays like that.")
+    status, body = client.ask("POST", f"/api/deployments/{name}/start", {}, timeout=620)
     if status != HTTPStatus.OK:
         raise _refused("The site could not be started", status, body)
-    return port
 
 
-def _create(client: Client, state: layout.State, reference: str, first: int) -> int:
+def _create(client: Client, state: layout.State, reference: str, wish: Wish) -> None:
     step("Creating and starting the site")
-    port = first
+    port = wish.port or DEFAULT_PORT
     for _ in range(ATTEMPTS):
         free = next_free_port(port)
         if free != port:
             say(f"Port {port} is taken, so the site gets port {free}.")
         port = free
         # Before the request: a site that this script is killed over still counts as its own.
-        state.site = {"name": NAME, "port": port}
+        state.site = {"name": wish.name, "port": port}
         state.save()
-        status, body = client.ask("POST", "/api/deployments", _new(reference, port), timeout=620)
+        status, body = client.ask("POST", "/api/deployments", _new(state.site, reference), timeout=620)
         if status != HTTPStatus.CONFLICT or body.get("code") != "PORT_IN_USE":
             break
         say(f"The panel says: {body.get('error')}")
@@ -156,11 +182,10 @@ def _create(client: Client, state: layout.State, reference: str, first: int) -> 
             str(body["start_error"]),
             "Repair what Docker names, then run the script again.",
         )
-    return port
 
 
-def _new(reference: str, port: int) -> dict[str, Any]:
-    return {"name": NAME, "compose": compose_text(reference), "port": port, "auto_start": True}
+def _new(site: Mapping[str, Any], reference: str) -> dict[str, Any]:
+    return {**site, "compose": compose_text(reference), "auto_start": True}
 
 
 def _refused(what: str, status: int, body: dict[str, Any]) -> ScriptError:

@@ -101,6 +101,11 @@ class Client:
         # A proxy of the environment has no business with this machine's own panel.
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
+    @property
+    def root(self) -> Path:
+        """The panel's deployments folder."""
+        return self._settings.root
+
     def ask(
         self, method: str, path: str, body: Any = None, timeout: float = 30
     ) -> tuple[int, dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from flatrun_scripts.panel import Settings as PanelSettings
 from flatrun_scripts.shell import say, step
 
 LAST_PORT = 65535
+NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
 def main(argv: list[str]) -> int:
@@ -31,8 +33,9 @@ def main(argv: list[str]) -> int:
         reference = _make_image(state, cache)
         panel.start(settings)
         client = Client(settings)
-        port = hello_site.ensure(client, state, reference, options.site_port)
-        address = hello_site.wait_until_it_answers(port)
+        wish = hello_site.Wish(options.site_name, options.site_port)
+        hello_site.ensure(client, state, reference, wish)
+        address = hello_site.wait_until_it_answers(state.site)
     _summary(address, settings, panel)
     return 0
 
@@ -47,6 +50,9 @@ def _options(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--yes", action="store_true", help="install without asking")
     parser.add_argument("--port", type=_port, metavar="N", help=f"port of the panel ({DEFAULT_PORT})")
     parser.add_argument(
+        "--site-name", type=_name, metavar="NAME", help=f"name of the site ({hello_site.DEFAULT_NAME})"
+    )
+    parser.add_argument(
         "--site-port",
         type=_port,
         metavar="N",
@@ -60,6 +66,12 @@ def _port(text: str) -> int:
     if not 1 <= number <= LAST_PORT:
         raise argparse.ArgumentTypeError(f"{text} is no port (1 to 65535)")
     return number
+
+
+def _name(text: str) -> str:
+    if not NAME.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name (a-z, 0-9, and dashes in between)")
+    return text
 
 
 def _start_engine(folder: Path, state: layout.State, *, fresh: bool) -> None:
