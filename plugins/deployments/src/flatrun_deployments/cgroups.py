@@ -234,22 +234,21 @@ def parse_membership(text: str) -> dict[str, str]:
 
 def engine_counters(document: Mapping[str, Any]) -> tuple[Counters, float]:
     """The Engine's own statistics document as counters, and the processor's use in percent."""
-    now, before = document.get("cpu_stats") or {}, document.get("precpu_stats") or {}
-    memory = document.get("memory_stats") or {}
-    details = memory.get("stats") or {}
-    usage = _int(memory.get("usage"))
+    now, before = _part(document, "cpu_stats"), _part(document, "precpu_stats")
+    memory = _part(document, "memory_stats")
+    details = _part(memory, "stats")
+    usage, limit = _int(memory.get("usage")), _int(memory.get("limit"))
     cache = _int(details.get("total_inactive_file", details.get("inactive_file")))
-    limit = _int(memory.get("limit"))
-    networks = (document.get("networks") or {}).values()
-    blocks = (document.get("blkio_stats") or {}).get("io_service_bytes_recursive") or []
+    networks = [device for device in _part(document, "networks").values() if isinstance(device, Mapping)]
+    blocks = _part(document, "blkio_stats").get("io_service_bytes_recursive")
     counters = Counters(
         at=time.monotonic_ns(),
-        cpu=_int((now.get("cpu_usage") or {}).get("total_usage")),
+        cpu=_int(_part(now, "cpu_usage").get("total_usage")),
         memory=usage - cache if cache < usage else usage,
         limit=limit if 0 < limit < _UNLIMITED else None,
-        pids=_int((document.get("pids_stats") or {}).get("current")),
-        block_read=sum(_int(b.get("value")) for b in blocks if str(b.get("op")).lower() == "read"),
-        block_write=sum(_int(b.get("value")) for b in blocks if str(b.get("op")).lower() == "write"),
+        pids=_int(_part(document, "pids_stats").get("current")),
+        block_read=_blocks(blocks, "read"),
+        block_write=_blocks(blocks, "write"),
         network_rx=sum(_int(device.get("rx_bytes")) for device in networks),
         network_tx=sum(_int(device.get("tx_bytes")) for device in networks),
         generation=0,
@@ -258,14 +257,23 @@ def engine_counters(document: Mapping[str, Any]) -> tuple[Counters, float]:
 
 
 def _engine_percent(now: Mapping[str, Any], before: Mapping[str, Any]) -> float:
-    used = _int((now.get("cpu_usage") or {}).get("total_usage")) - _int(
-        (before.get("cpu_usage") or {}).get("total_usage")
-    )
-    passed = _int(now.get("system_cpu_usage")) - _int(before.get("system_cpu_usage"))
-    cpus = _int(now.get("online_cpus")) or len((now.get("cpu_usage") or {}).get("percpu_usage") or ()) or 1
-    if used <= 0 or passed <= 0 or not before.get("system_cpu_usage"):
-        return 0.0
-    return used / passed * cpus * 100
+    usage, usage_before = _part(now, "cpu_usage"), _part(before, "cpu_usage")
+    used = _int(usage.get("total_usage")) - _int(usage_before.get("total_usage"))
+    since = _int(before.get("system_cpu_usage"))
+    passed = _int(now.get("system_cpu_usage")) - since
+    each = usage.get("percpu_usage")
+    cpus = _int(now.get("online_cpus")) or (len(each) if isinstance(each, list) else 0) or 1
+    return used / passed * cpus * 100 if used > 0 and passed > 0 and since else 0.0
+
+
+def _blocks(entries: Any, kind: str) -> int:
+    found = [entry for entry in entries if isinstance(entry, Mapping)] if isinstance(entries, list) else []
+    return sum(_int(entry.get("value")) for entry in found if str(entry.get("op")).lower() == kind)
+
+
+def _part(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = document.get(name)
+    return found if isinstance(found, Mapping) else {}
 
 
 def _int(value: Any) -> int:

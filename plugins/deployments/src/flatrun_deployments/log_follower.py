@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from flatrun_core import DockerUnavailable, Failed, FlatrunError, NotFound, ServerEvent
-from flatrun_core.ports.docker import Container, EngineEvent, LogLine
+from flatrun_core.ports.docker import Container, EngineEvent
 from flatrun_deployments.log_gate import Gate
 from flatrun_deployments.log_hub import Bell, LogHub, Seat
-from flatrun_deployments.log_tape import entry, skipped
-from flatrun_deployments.log_text import MAX_TAIL, last_lines, nanoseconds, unreadable
+from flatrun_deployments.log_tape import Entry, entry, skipped
+from flatrun_deployments.log_text import MAX_TAIL, nanoseconds, unreadable
 
 # States in which a container may write, and those in which it does not count as stopped.
 _WRITING: Final = frozenset({"running", "paused"})
@@ -18,6 +18,8 @@ _ALIVE: Final = _WRITING | {"restarting"}
 # A container that was only created has no log, and its name may be another's until it starts.
 _NO_LOG: Final = "created"
 _BATCH_BYTES: Final = 64 * 1024
+# With many followers the pauses between their batches grow: 400 batches a second in all.
+_WRITE_SHARE: Final = 1 / 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,21 @@ def batches(wires: Iterable[bytes]) -> Iterator[Batch]:
         yield Batch("log", {}, b"".join(pieces))
 
 
+def merged(logs: Iterable[Sequence[Entry]]) -> list[Entry]:
+    """The entries of several containers by time; the order within a container stays."""
+    filled = [entries for entries in logs if entries]
+    if len(filled) <= 1:
+        return list(filled[0]) if filled else []
+    timed: list[tuple[int, Entry]] = []
+    for entries in filled:
+        newest = 0
+        for one in entries:
+            newest = max(newest, one.moment)
+            timed.append((newest, one))
+    timed.sort(key=lambda item: item[0])
+    return [one for _, one in timed]
+
+
 @dataclass(slots=True)
 class _Place:
     """A container that is followed; without a seat when its log cannot be read."""
@@ -83,17 +100,24 @@ class _Place:
     seat: Seat | None = None
     gate: Gate | None = None
 
-    def read(self) -> list[tuple[int, bytes]]:
-        """What is new, with times that never go back."""
+    def read(self) -> list[Entry]:
+        """What is new; raises when Docker is gone, and says so when the log cannot be read."""
         if self.seat is None:
             return []
-        entries, missed = self.seat.read()
-        found = [(0, skipped(missed))] if missed else []
-        newest = 0
-        for line in entries:
-            if self.gate is None or self.gate.passes(line):
-                newest = max(newest, line.moment)
-                found.append((newest, line.wire))
+        failure = self.seat.failure
+        found, missed = self.seat.read()
+        if self.gate is not None and found:
+            newest = found[-1].moment
+            found = [line for line in found if self.gate.passes(line)]
+            if self.gate.over(newest):
+                self.gate = None
+        if missed:
+            found.insert(0, Entry(0, "", skipped(missed)))
+        if isinstance(failure, DockerUnavailable) and not found:
+            raise failure
+        if failure is not None and not isinstance(failure, DockerUnavailable):
+            found.append(entry(self.container, unreadable(failure)))
+            self.leave()
         return found
 
     def leave(self) -> None:
@@ -139,77 +163,91 @@ class Follower:
     # --- the last lines ---
 
     def _history(self) -> Iterator[Batch]:
-        logs: list[tuple[Container, Sequence[LogLine]]] = []
+        """The last lines over all containers, and what came while they were fetched."""
+        with self._hub.entrance():
+            logs = self._attach_all()
+            came_since = self._look()
+        lines = merged(logs)
+        yield from batches(line.wire for line in lines[max(0, len(lines) - self._tail) :])
+        yield from batches(line.wire for line in came_since)
+
+    def _attach_all(self) -> list[list[Entry]]:
+        logs: list[list[Entry]] = []
         refused: list[FlatrunError] = []
         for container in self._source.containers():
             if container.state == _NO_LOG:
                 continue
             try:
-                logs.append((container, self._attach(container)))
+                logs.append(self._attach(container))
             except NotFound:
                 continue
             except Failed as exc:
                 refused.append(exc)
-                logs.append((container, [unreadable(exc)]))
+                logs.append([entry(container, unreadable(exc))])
         if refused and len(refused) == len(logs):
             raise refused[0]
-        came_since = self._look()
-        yield from batches(entry(*line).wire for line in last_lines(logs, self._tail))
-        yield from batches(came_since)
+        return logs
 
-    def _attach(self, container: Container) -> list[LogLine]:
-        """Take a seat, then fetch the last lines: what comes in between is on the tape."""
+    def _attach(self, container: Container) -> list[Entry]:
+        """Take a seat, then see the last lines; what comes in between is on the tape."""
         place = self._places[container.id] = _Place(container)
-        place.seat = self._hub.join(container, self._bell, whole=False)
-        try:
-            lines = self._hub.history(container.id, self._tail, self._since)
-        except BaseException:
-            place.leave()
-            raise
-        place.gate = Gate(container, lines, nanoseconds(self._since) if self._since else 0)
+        place.seat = self._hub.join(container, self._bell, tail=self._tail)
+        since = nanoseconds(self._since) if self._since else 0
+        lines = place.seat.last(self._tail, since)
+        if lines is None:
+            lines = self._fetch(container, place, self._tail, self._since)
+            place.gate = Gate(lines, since)
         return lines
 
-    def _attach_new(self, container: Container) -> list[LogLine]:
+    def _attach_new(self, container: Container) -> list[Entry]:
         """Take a seat at a container that came later, at the beginning of its log."""
         place = self._places[container.id] = _Place(container)
         place.seat = self._hub.join(container, self._bell, whole=True)
         place.seat.resume()
         if place.seat.rewind():
             return []
+        lines = self._fetch(container, place, MAX_TAIL, None)
+        place.gate = Gate(lines)
+        return lines
+
+    def _fetch(self, container: Container, place: _Place, tail: int, since: str | None) -> list[Entry]:
         try:
-            lines = self._hub.history(container.id, MAX_TAIL, None)
+            return [
+                entry(container, line) for line in self._hub.engine.logs(container.id, tail=tail, since=since)
+            ]
         except BaseException:
             place.leave()
             raise
-        place.gate = Gate(container, lines)
-        return lines
 
     # --- live ---
 
     def _live(self) -> Iterator[ServerEvent | None]:
         timing, sent = self._timing, 0.0
         while True:
-            time.sleep(max(0.0, sent + timing.pause - time.monotonic()))
+            time.sleep(max(0.0, sent + self._pause() - time.monotonic()))
             changed = self._bell.wait(max(0.01, min(timing.idle, self._next_look - time.monotonic())))
-            wires = self._look(changed=changed) if changed or time.monotonic() >= self._next_look else []
-            wires += self._collect()
-            for batch in batches(wires):
+            lines = self._look(changed=changed) if changed or time.monotonic() >= self._next_look else []
+            lines += self._collect()
+            for batch in batches(line.wire for line in lines):
                 yield batch
                 sent = time.monotonic()
-            self._check_failures()
             if (reason := self._end()) is not None:
                 yield ServerEvent("end", {"reason": reason})
                 return
-            if not wires:
+            if not lines:
                 yield None
 
-    def _look(self, *, changed: bool = False) -> list[bytes]:
+    def _pause(self) -> float:
+        """How long to wait between two batches: the more follow, the longer, so that their sum stays."""
+        return max(self._timing.pause, self._hub.followers * _WRITE_SHARE)
+
+    def _look(self, *, changed: bool = False) -> list[Entry]:
         """See which containers there are, and have those read that write; what new ones wrote so far."""
         due = time.monotonic() >= self._next_look
         containers = self._source.containers()
-        wires = [wire for c in containers if self._is_new(c) for wire in self._welcome(c)]
+        lines = [line for c in containers if self._is_new(c) for line in self._welcome(c)]
         unread = [container for container in containers if not self._have_read(container)]
-        wires += self._dismiss({container.id for container in containers})
+        lines += self._dismiss({container.id for container in containers})
         alive = any(container.state in _ALIVE for container in containers)
         if self._alive and not alive:
             self._stopped_at = time.monotonic()
@@ -218,19 +256,18 @@ class Follower:
         timing = self._timing
         calm = timing.look if alive else timing.idle
         self._next_look = time.monotonic() + (timing.settle if changed or unread else calm)
-        return wires
+        return lines
 
     def _is_new(self, container: Container) -> bool:
         return container.id not in self._places and container.state != _NO_LOG
 
-    def _welcome(self, container: Container) -> list[bytes]:
+    def _welcome(self, container: Container) -> list[Entry]:
         try:
-            lines = self._attach_new(container)
+            return self._attach_new(container)
         except NotFound:
-            lines = []
+            return []
         except Failed as exc:
-            lines = [unreadable(exc)]
-        return [entry(container, line).wire for line in lines]
+            return [entry(container, unreadable(exc))]
 
     def _have_read(self, container: Container) -> bool:
         """Have a container's log read when it writes, or did; False when that must be tried again."""
@@ -241,33 +278,26 @@ class Follower:
             return True
         return place.seat.resume()
 
-    def _dismiss(self, present: set[str]) -> list[bytes]:
+    def _dismiss(self, present: set[str]) -> list[Entry]:
         """Leave containers that are gone, once everything they wrote has been read."""
-        wires: list[bytes] = []
+        lines: list[Entry] = []
         for gone in self._places.keys() - present:
             place = self._places[gone]
             if place.seat is None or not place.seat.running:
-                wires += [wire for _, wire in place.read()]
+                lines += place.read()
                 place.leave()
                 del self._places[gone]
-        return wires
+        return lines
 
-    def _collect(self) -> list[bytes]:
+    def _collect(self) -> list[Entry]:
         """Everything new of every container, by time."""
-        found = [item for place in self._places.values() for item in place.read()]
-        found.sort(key=lambda item: item[0])
-        return [wire for _, wire in found]
-
-    def _check_failures(self) -> None:
-        for place in self._places.values():
-            failure = place.seat.failure if place.seat is not None else None
-            if isinstance(failure, DockerUnavailable):
-                raise failure
-            if failure is not None:
-                place.leave()
+        return merged([place.read() for place in self._places.values()])
 
     def _end(self) -> str | None:
         if self._deleted:
             return "deleted"
-        stopped = not self._alive and time.monotonic() - self._stopped_at >= self._timing.stopped
-        return "stopped" if stopped else None
+        if self._alive:
+            return None
+        starts = [place.seat.started for place in self._places.values() if place.seat is not None]
+        quiet = time.monotonic() - max(self._stopped_at, *starts, 0.0)
+        return "stopped" if quiet >= self._timing.stopped else None

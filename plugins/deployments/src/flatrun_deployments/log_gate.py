@@ -2,10 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import Final
 
-from flatrun_core.ports.docker import Container, LogLine
-from flatrun_deployments.log_tape import Entry, entry
-from flatrun_deployments.log_text import moment
+from flatrun_deployments.log_tape import Entry
+from flatrun_deployments.log_text import SECOND
+
+# Lines of the two streams are no further out of their times' order than this.
+_CROSSING: Final = 2 * SECOND
 
 
 class Gate:
@@ -16,23 +19,26 @@ class Gate:
     a clock set back loses nothing. ``since`` is the time, in nanoseconds, that fetching began at.
     """
 
-    def __init__(self, container: Container, fetched: Iterable[LogLine], since: int = 0) -> None:
+    def __init__(self, fetched: Iterable[Entry], since: int = 0) -> None:
         self._begin = since
         self._newest: dict[str, int] = {}
         self._open: set[str] = set()
-        last: dict[str, list[LogLine]] = {}
+        last: dict[str, list[bytes]] = {}
         oldest: int | None = None
         for line in fetched:
-            written = moment(line)
-            oldest = written if oldest is None else min(oldest, written)
+            oldest = line.moment if oldest is None else min(oldest, line.moment)
             newest = self._newest.get(line.stream, -1)
-            if written > newest:
-                self._newest[line.stream], last[line.stream] = written, [line]
-            elif written == newest:
-                last[line.stream].append(line)
+            if line.moment > newest:
+                self._newest[line.stream], last[line.stream] = line.moment, [line.wire]
+            elif line.moment == newest:
+                last[line.stream].append(line.wire)
         if oldest is not None:
             self._begin = max(since, oldest)
-        self._last = Counter(entry(container, line).wire for lines in last.values() for line in lines)
+        self._last = Counter(wire for wires in last.values() for wire in wires)
+
+    def over(self, moment: int) -> bool:
+        """Whether everything that comes after a line of this time passes."""
+        return moment > max(self._newest.values(), default=self._begin) + _CROSSING
 
     def passes(self, line: Entry) -> bool:
         """Whether the line is new; notes about the log always are."""

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,8 +22,11 @@ log = logging.getLogger(__name__)
 
 # The two streams of a container may stand in its log in another order than their times.
 OVERLAP: Final = SECOND
-# Followers that join at once fetch their first lines a few at a time.
-_HISTORIES: Final = 8
+# How many followers begin at a time, and how long one waits for that, in seconds.
+_ENTRANCE: Final = 4
+_ENTRANCE_WAIT: Final = 2.0
+# How many lines of a log are fetched for its tape: what followers ask for unless they say otherwise.
+_SEED: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,21 +77,19 @@ class _Pace:
         self._chunk = max(1, limits.rate // self._SLOTS)
         self._count = 0
         self._begun = time.monotonic()
-        self._held_since: float | None = None
+        self._delay: float | None = None
 
-    def behind(self, line_moment: int) -> bool:
+    def behind(self, moment: int) -> bool:
         """Count a line, wait when there were too many; True when reading on makes no sense."""
         self._count += 1
         if self._count < self._chunk:
             return False
-        now = time.monotonic()
-        rest = self._begun + self._chunk / self._limits.rate - now
-        self._held_since = (self._held_since or now) if rest > 0 else None
-        if rest > 0:
-            time.sleep(rest)
+        time.sleep(max(0.0, self._begun + self._chunk / self._limits.rate - time.monotonic()))
         self._count, self._begun = 0, time.monotonic()
-        held = self._begun - self._held_since if self._held_since is not None else 0.0
-        return held > self._limits.behind and (time.time_ns() - line_moment) / SECOND > self._limits.behind
+        delay = (time.time_ns() - moment) / SECOND
+        # The Engine may be another machine, with another clock: only what it loses counts.
+        self._delay = delay if self._delay is None else min(self._delay, delay)
+        return delay - self._delay > self._limits.behind
 
 
 class Feed:
@@ -101,30 +102,37 @@ class Feed:
         self.failure: FlatrunError | None = None
         self.running = False
         self.wanted = False
+        self.started = 0.0
         self._engine = engine
         self._limits = limits
         self._lock = threading.Lock()
         self._preparing = threading.Lock()
         self._stream: LogStream | None = None
         self._closed = False
-        self._started = -limits.settle
-        self._floor: int | None = None
+        self._connected = -limits.settle
+        self._prepared = False
+        # The newest time of each stream; and the time before which nothing of any stream is new.
         self._seen: dict[str, int] = {}
+        self._before = -1
 
-    @property
-    def complete(self) -> bool:
-        """Whether the tape holds, or is about to hold, the container's log from its beginning."""
-        return self._floor == 0 and self.tape.untrimmed
-
-    def prepare(self, *, whole: bool) -> None:
+    def prepare(self, *, whole: bool, tail: int) -> None:
         """Settle where reading begins: at the log's beginning, or after what it holds now.
 
-        Only the first call does something. Whoever fetches the log afterwards has everything that
-        this feed will not read.
+        The last lines of what it holds are put on the tape, so that the next follower finds them
+        there. Only the first call does something.
         """
         with self._preparing:
-            if self._floor is None:
-                self._floor = 0 if whole else self._newest()
+            if self._prepared:
+                return
+            count = 0 if whole else min(max(tail, _SEED), self._limits.lines // 2)
+            lines = self._engine.logs(self.container.id, tail=count) if count else []
+            for found in (entry(self.container, line) for line in lines):
+                self._seen[found.stream] = max(found.moment, self._seen.get(found.stream, 0))
+                self.tape.append(found)
+            self.tape.whole = whole or len(lines) < count
+            if not self.tape.whole:
+                self._before = min(moment(line) for line in lines)
+            self._prepared = True
 
     def resume(self) -> bool:
         """Read, unless that is going on; a container that has ended is read to its end.
@@ -135,9 +143,9 @@ class Feed:
             now = time.monotonic()
             if self.running or self._closed or self.failure is not None:
                 return True
-            if now - self._started < self._limits.settle:
+            if now - self._connected < self._limits.settle:
                 return False
-            self.running, self.wanted, self._started = True, False, now
+            self.running, self.wanted, self._connected = True, False, now
         threading.Thread(target=self._read, name=f"logs-{self.container.id[:12]}", daemon=True).start()
         return True
 
@@ -149,17 +157,13 @@ class Feed:
         if stream is not None:
             stream.close()
 
-    def _newest(self) -> int:
-        lines = self._engine.logs(self.container.id, tail=1)
-        return moment(lines[-1]) if lines else 0
-
     def _read(self) -> None:
         failure: FlatrunError | None = None
         try:
-            begin = max(self._seen.values(), default=self._floor or 0)
-            since: str | None = timestamp(max(0, begin - OVERLAP))
+            since: str | None = timestamp(max(0, max(self._seen.values(), default=0) - OVERLAP))
             while self._pump(since):
                 since = None
+                self.tape.whole = False
                 self._tell(Entry(time.time_ns(), "", skipped(None)))
         except NotFound:
             log.debug("container %s was removed before its log was read", self.container.name)
@@ -189,11 +193,11 @@ class Feed:
         return False
 
     def _take(self, line: LogLine, told: dict[str, int]) -> None:
+        """Put a line on the tape, unless told before; each stream's first newer line ends that check."""
         found = entry(self.container, line)
-        if line.stream in told:
-            if found.moment <= told[line.stream]:
-                return
-            del told[line.stream]
+        if found.moment <= told.get(line.stream, self._before):
+            return
+        told[line.stream] = -1
         self._seen[line.stream] = found.moment
         self._tell(found)
 
@@ -221,16 +225,29 @@ class Seat:
         return self._feed.wanted
 
     @property
+    def started(self) -> float:
+        """When the container was last seen to start, by the monotonic clock; 0 for never."""
+        return self._feed.started
+
+    @property
     def failure(self) -> FlatrunError | None:
         """Why reading ended, when it was not the container's end."""
         return self._feed.failure
 
     def rewind(self) -> bool:
         """Go to the beginning of the container's log; False when it is not all here."""
-        if not self._feed.complete:
+        if not self._feed.tape.complete:
             return False
         self._position = 0
         return True
+
+    def last(self, count: int, since: int) -> list[Entry] | None:
+        """The last lines not older than ``since``, after which ``read`` goes on; None if not all are here."""
+        found = self._feed.tape.last(count, since)
+        if found is None:
+            return None
+        entries, self._position = found
+        return entries
 
     def resume(self) -> bool:
         """Have the log read, if it is not; False when that must be tried again."""
@@ -250,19 +267,24 @@ class LogHub:
     """All feeds, and the one subscription to the Engine's events; safe for many threads."""
 
     def __init__(self, engine: Engine, limits: HubLimits | None = None) -> None:
-        self._engine = engine
+        self.engine = engine
         self._limits = limits or HubLimits()
         self._lock = threading.Lock()
         self._feeds: dict[str, Feed] = {}
         self._watchers: tuple[tuple[Bell, Callable[[EngineEvent], bool]], ...] = ()
         self._unsubscribe: Callable[[], None] | None = None
-        self._histories = threading.BoundedSemaphore(_HISTORIES)
+        self._entrance = threading.BoundedSemaphore(_ENTRANCE)
 
     @property
     def idle(self) -> bool:
         """Whether nobody follows anything: no connection, no thread, no subscription."""
         with self._lock:
             return not self._feeds and not self._watchers and self._unsubscribe is None
+
+    @property
+    def followers(self) -> int:
+        """How many follow."""
+        return len(self._watchers)
 
     def watch(self, bell: Bell, concerns: Callable[[EngineEvent], bool]) -> Callable[[], None]:
         """Ring at Engine events that ``concerns`` (quick, on the Engine's thread) says yes to.
@@ -273,7 +295,7 @@ class LogHub:
         with self._lock:
             self._watchers = (*self._watchers, watcher)
             if self._unsubscribe is None:
-                self._unsubscribe = self._engine.subscribe(self._on_event)
+                self._unsubscribe = self.engine.subscribe(self._on_event)
 
         def stop() -> None:
             with self._lock:
@@ -285,18 +307,19 @@ class LogHub:
 
         return stop
 
-    def join(self, container: Container, bell: Bell, *, whole: bool) -> Seat:
+    def join(self, container: Container, bell: Bell, *, whole: bool = False, tail: int = 0) -> Seat:
         """A seat at a container's log, before its first new line.
 
-        With ``whole`` the log is read from its beginning when nobody reads it yet.
+        With ``whole`` the log is read from its beginning, when nobody reads it yet; else its last
+        ``tail`` lines are kept, as far as they fit.
         """
         with self._lock:
             feed = self._feeds.get(container.id)
             if feed is None or feed.failure is not None:
-                feed = self._feeds[container.id] = Feed(self._engine, container, self._limits)
+                feed = self._feeds[container.id] = Feed(self.engine, container, self._limits)
             feed.members = (*feed.members, bell)
         try:
-            feed.prepare(whole=whole)
+            feed.prepare(whole=whole, tail=tail)
         except BaseException:
             self.leave(feed, bell)
             raise
@@ -312,15 +335,23 @@ class LogHub:
         if last:
             feed.close()
 
-    def history(self, container_id: str, tail: int, since: str | None) -> list[LogLine]:
-        """The last lines of a container, for followers: a few at a time ask the Engine."""
-        with self._histories:
-            return self._engine.logs(container_id, tail=tail, since=since)
+    @contextlib.contextmanager
+    def entrance(self) -> Iterator[None]:
+        """Let a few followers begin at a time, so that a hundred at once slow nobody else down.
+
+        With an Engine that hangs they stop waiting for one another after a while.
+        """
+        entered = self._entrance.acquire(timeout=_ENTRANCE_WAIT)
+        try:
+            yield
+        finally:
+            if entered:
+                self._entrance.release()
 
     def _on_event(self, event: EngineEvent) -> None:
         # On the Engine's thread, which may hold its own locks: no lock of ours here.
         if event.action == "start" and (feed := self._feeds.get(event.container_id)) is not None:
-            feed.wanted = True
+            feed.wanted, feed.started = True, time.monotonic()
         for bell, concerns in self._watchers:
             if concerns(event):
                 bell.ring(changed=True)

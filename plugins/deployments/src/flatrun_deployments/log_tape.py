@@ -47,7 +47,8 @@ class Tape:
     """The newest entries of one container, within a number and a size; safe for many threads.
 
     A reader keeps a position and asks for what came after it. One that is too slow finds the oldest
-    entries gone and is told how many, so no reader costs memory of its own.
+    entries gone and is told how many, so no reader costs memory of its own. ``whole`` says that the
+    first entry is the first of the container's log.
     """
 
     def __init__(self, max_entries: int, max_bytes: int) -> None:
@@ -57,6 +58,7 @@ class Tape:
         self._entries: deque[Entry] = deque()
         self._bytes = 0
         self._begin = 0
+        self.whole = False
 
     @property
     def end(self) -> int:
@@ -65,9 +67,9 @@ class Tape:
             return self._begin + len(self._entries)
 
     @property
-    def untrimmed(self) -> bool:
-        """Whether everything that was ever appended is still here."""
-        return self._begin == 0
+    def complete(self) -> bool:
+        """Whether the container's log from its beginning is here."""
+        return self.whole and self._begin == 0
 
     def append(self, entry: Entry) -> None:
         """Add the newest entry; the oldest ones go when it does not fit."""
@@ -85,6 +87,23 @@ class Tape:
         with self._lock:
             end = self._begin + len(self._entries)
             missed = max(0, self._begin - position)
-            entries = list(islice(reversed(self._entries), end - position - missed))
-        entries.reverse()
+            entries = self._newest(end - position - missed)
         return entries, end, missed
+
+    def last(self, count: int, since: int) -> tuple[list[Entry], int] | None:
+        """The last ``count`` entries not older than ``since``, and the position after them.
+
+        None when not all that was asked for is here.
+        """
+        with self._lock:
+            held = len(self._entries)
+            reaches_back = held > 0 and self._entries[0].moment < since
+            if count > held and not reaches_back and not self.complete:
+                return None
+            entries = self._newest(min(count, held))
+            return [entry for entry in entries if entry.moment >= since], self._begin + held
+
+    def _newest(self, count: int) -> list[Entry]:
+        entries = list(islice(reversed(self._entries), count))
+        entries.reverse()
+        return entries

@@ -107,11 +107,16 @@ class StatisticsService:
     """Reads the control groups where it can, and asks the Engine for the rest."""
 
     def __init__(
-        self, engine: Engine, deployments: Callable[[], Deployments], reader: CgroupReader | None = None
+        self,
+        engine: Engine,
+        deployments: Callable[[], Deployments],
+        reader: CgroupReader | None = None,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._engine = engine
         self._deployments = deployments
         self._reader = reader or CgroupReader()
+        self._sleep = sleep
         self._samples = Samples()
 
     def of(self, name: str) -> DeploymentUsage:
@@ -154,7 +159,7 @@ class StatisticsService:
             if percent is not None
         }
         if unknown:
-            time.sleep(_PAUSE)
+            self._sleep(_PAUSE)
             for key, counters in self._look(unknown, groups).items():
                 readings[key] = _Reading(by_id[key], counters, cpu_percent(first[key], counters))
         for key, reading in readings.items():
