@@ -131,7 +131,7 @@ class TestWhichCompose:
             *("-f", f"{folder}/compose.yml", "-f", f"{folder}/.flatrun.override.yml", "up", "-d"),
         )
         assert compose.config(project)["services"] == {"web": {"image": "x"}}
-        assert programs.calls[-1].args[-1] == "config"
+        assert "config" in programs.calls[-1].args
 
     def test_none_is_said_and_looked_for_again(self, project: Project) -> None:
         programs = RecordingPrograms()

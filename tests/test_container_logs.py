@@ -70,6 +70,13 @@ class TestFrames:
             ("stdout", "no end"),
         ]
 
+    def test_another_time_begins_another_line(self) -> None:
+        lines = parsed(frame(1, b"a" * ENTRY, 1) + frame(1, b"its end, cut off", 1) + frame(1, b"next\n", 2))
+        assert [(line.timestamp, line.line[-16:]) for line in lines] == [
+            (stamp(1), "its end, cut off"),
+            (stamp(2), "next"),
+        ]
+
     def test_a_line_without_end_does_not_grow_without_end(self) -> None:
         parser = LogParser(tty=False)
         lines = [line for _ in range(40) for line in parser.feed(frame(1, b"x" * ENTRY))]
@@ -120,6 +127,13 @@ class TestTerminal:
         data = "".join(f"{stamp(1)} {entry}" for entry in entries) + "\r\n"
         assert shown(parsed(data.encode(), tty=True, size=999)) == [("stdout", text)]
 
+    def test_a_line_without_end_does_not_grow_without_end(self) -> None:
+        data = f"{stamp(1)} ".encode() + b"x" * (600 << 10) + b"\r\n"
+        lines = parsed(data, tty=True, size=10_000)
+        assert len(lines) == 3
+        assert {line.timestamp for line in lines} == {stamp(1)}
+        assert "".join(line.line for line in lines) == "x" * (600 << 10)
+
 
 class TestCollect:
     def test_in_the_order_of_time(self) -> None:
@@ -169,16 +183,9 @@ class TestSince:
     @pytest.mark.parametrize(
         "time",
         [
-            "",
-            "now",
-            "1h",
-            "2024-01-01",
-            "2024-01-01T00:00:00",
-            "2024-02-30T00:00:00Z",
-            "2024-01-01T00:00:00Z\n",
-            "2024-01-01T00:00:00.1234567890Z",
-            "0000-01-01T00:00:00Z",
-            "٢٠٢٤-01-01T00:00:00Z",
+            *("", "now", "1h", "2024-01-01", "2024-01-01T00:00:00", "2024-02-30T00:00:00Z"),
+            *("2024-01-01T00:00:00Z\n", "2024-01-01T00:00:00.1234567890Z", "0000-01-01T00:00:00Z"),
+            "\u0662\u0660\u0662\u0664-01-01T00:00:00Z",
         ],
     )
     def test_what_is_no_time(self, time: str) -> None:

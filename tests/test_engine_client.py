@@ -183,7 +183,7 @@ class TestUnreachable:
 
     def test_an_engine_that_hangs_from_the_beginning(self, engine: DockerEngine, stub: Stub) -> None:
         stub.answers = {}
-        stub.RequestHandlerClass = _Silent  # type: ignore[assignment]
+        stub.RequestHandlerClass = _Silent
         started = time.monotonic()
         with pytest.raises(DockerUnavailable, match="did not answer"):
             engine.containers()
@@ -237,40 +237,28 @@ class _Silent(socketserver.BaseRequestHandler):
         self.server.released.wait(10)  # type: ignore[attr-defined]
 
 
+TAKEN = "Bind for 1.2.3.4:8 failed: port is already allocated"
+UNREADABLE = "configured logging driver does not support reading"
+REFUSALS: list[tuple[str, str, int, str, type[FlatrunError], str]] = [
+    ("start", "/start", 404, "No such container: x", NotFound, "CONTAINER_NOT_FOUND"),
+    ("start", "/start", 404, "network n not found", Failed, "DOCKER_ERROR"),
+    ("start", "/start", 409, "cannot start a paused container", Failed, "DOCKER_ERROR"),
+    ("start", "/start", 500, TAKEN, Conflict, "PORT_IN_USE"),
+    ("stop", "/stop", 500, "cannot stop container", Failed, "DOCKER_ERROR"),
+    ("restart", "/restart", 500, "no", Failed, "DOCKER_ERROR"),
+    ("remove", "", 409, "You cannot remove a running container", Conflict, "CONTAINER_RUNNING"),
+    ("remove", "", 500, "driver failed to remove root filesystem", Failed, "DOCKER_ERROR"),
+    ("logs", "/logs", 500, UNREADABLE, Failed, "LOGS_UNAVAILABLE"),
+    ("stats", "/stats", 404, "No such container: x", NotFound, "CONTAINER_NOT_FOUND"),
+]
+
+
 class TestRefusals:
-    @pytest.mark.parametrize(
-        ("call", "path", "status", "message", "kind", "code"),
-        [
-            ("start", "/start", 404, "No such container: x", NotFound, "CONTAINER_NOT_FOUND"),
-            ("start", "/start", 404, "network n not found", Failed, "DOCKER_ERROR"),
-            ("start", "/start", 409, "cannot start a paused container", Failed, "DOCKER_ERROR"),
-            (
-                "start",
-                "/start",
-                500,
-                "Bind for 1.2.3.4:8 failed: port is already allocated",
-                Conflict,
-                "PORT_IN_USE",
-            ),
-            ("stop", "/stop", 500, "cannot stop container", Failed, "DOCKER_ERROR"),
-            ("restart", "/restart", 500, "no", Failed, "DOCKER_ERROR"),
-            ("remove", "", 409, "You cannot remove a running container", Conflict, "CONTAINER_RUNNING"),
-            ("remove", "", 500, "driver failed to remove root filesystem", Failed, "DOCKER_ERROR"),
-            (
-                "logs",
-                "/logs",
-                500,
-                "configured logging driver does not support reading",
-                Failed,
-                "LOGS_UNAVAILABLE",
-            ),
-            ("stats", "/stats", 404, "No such container: x", NotFound, "CONTAINER_NOT_FOUND"),
-        ],
-    )
+    @pytest.mark.parametrize("case", REFUSALS, ids=lambda case: f"{case[0]}-{case[2]}-{case[5]}")
     def test_become_the_projects_errors(
-        self, engine: DockerEngine, stub: Stub, call: str, path: str, status: int, message: str,
-        kind: type[FlatrunError], code: str,
-    ) -> None:  # fmt: skip
+        self, engine: DockerEngine, stub: Stub, case: tuple[str, str, int, str, type[FlatrunError], str]
+    ) -> None:
+        call, path, status, message, kind, code = case
         config = {"Id": ID, "Config": {"Tty": False}, "HostConfig": {"LogConfig": {"Type": "none"}}}
         stub.answers[f"/containers/{ID}/json"] = config
         stub.answers[f"/containers/{ID}{path}"] = ({"message": message}, status)

@@ -16,6 +16,7 @@ _HEADER: Final = 8
 _STREAMS: Final = {1: "stdout", 2: "stderr"}
 # The Engine cuts longer lines into entries of this size, each with the time stamp of the first.
 _ENTRY: Final = 16 << 10
+_STAMP: Final = len("2024-01-01T00:00:00.123456789Z ")
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(?:[Zz]|([+-]\d\d:\d\d))", re.ASCII)
 
 
@@ -100,7 +101,11 @@ class LogParser:
 
     def _entry(self, stream: str, entry: bytes) -> Iterator[LogLine]:
         stamp, _, text = entry.partition(b" ")
-        stamp, line = self._open.pop(stream, (stamp, bytearray()))
+        begun, line = self._open.pop(stream, (stamp, bytearray()))
+        if begun != stamp:
+            # Another line's time: the driver `local` drops the end of a line that it had to cut.
+            yield _line(stream, begun, bytes(line))
+            line = bytearray()
         line += text
         if text.endswith(b"\n") or len(line) >= _MAX_LINE:
             yield _line(stream, stamp, bytes(line))
@@ -109,22 +114,19 @@ class LogParser:
 
     def _text(self) -> Iterator[LogLine]:
         at = 0
-        while (end := self._buffer.find(b"\n", at) + 1) or len(self._buffer) - at >= _MAX_LINE:
-            end = end or at + _MAX_LINE
+        while end := self._buffer.find(b"\n", at) + 1:
             yield self._whole("stdout", bytes(self._buffer[at:end]))
             at = end
         del self._buffer[:at]
+        if len(self._buffer) >= _MAX_LINE:
+            stamp = bytes(self._buffer[:_STAMP])
+            yield self._whole("stdout", bytes(self._buffer))
+            self._buffer[:] = stamp
 
     def _whole(self, stream: str, line: bytes) -> LogLine:
         stamp, _, text = line.partition(b" ")
-        again = stamp + b" "
-        pieces = [text[:_ENTRY]]
-        rest = text[_ENTRY:]
-        while rest.startswith(again):
-            rest = rest[len(again) :]
-            pieces.append(rest[:_ENTRY])
-            rest = rest[_ENTRY:]
-        return _line(stream, stamp, b"".join(pieces) + rest)
+        # Here entries have no frames; but nothing else has the very nanosecond of their first one.
+        return _line(stream, stamp, text[:_ENTRY] + text[_ENTRY:].replace(stamp + b" ", b""))
 
 
 def _line(stream: str, stamp: bytes, text: bytes) -> LogLine:

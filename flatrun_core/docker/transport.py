@@ -1,4 +1,4 @@
-"""docker-py's way to a socket, but for its one leak."""
+"""docker-py's way to a socket, with one pool for all and without its leak."""
 
 import contextlib
 import socket
@@ -30,12 +30,12 @@ class SocketAdapter(UnixHTTPAdapter):
     """Requests to the socket that ``host`` names (``unix:///var/run/docker.sock``)."""
 
     def get_connection(self, url: Any, proxies: Mapping[str, str] | None = None) -> _Pool:
-        """The pool of connections, made at the first use."""
+        """The one pool of connections; docker-py makes one for each address and so keeps none alive."""
         with self.pools.lock:
-            pool: _Pool | None = self.pools.get(url)
+            pool: _Pool | None = self.pools.get("")
             if pool is None:
                 pool = _Pool(url, self.socket_path, self.timeout, maxsize=self.max_pool_size)
-                self.pools[url] = pool
+                self.pools[""] = pool
             return pool
 
 
