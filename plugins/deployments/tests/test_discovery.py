@@ -622,3 +622,16 @@ def _timed(discovery: Discovery) -> float:
     start = time.perf_counter()
     assert len(discovery.scan()) == 200
     return time.perf_counter() - start
+
+
+def test_a_root_that_is_no_folder_has_nothing_unfinished_to_tell(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(Failed):
+        Discovery(lambda: tmp_path / "file").unfinished()
+
+
+def test_a_folder_that_is_loaded_and_cannot_be_read_says_so(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    loaded = Discovery(lambda: tmp_path).load(tmp_path / "loop")
+    assert loaded is not None
+    assert "cannot be read" in loaded.problem

@@ -359,3 +359,21 @@ def test_the_library_knows_the_ways_in(folder: Path) -> None:
         assert len(document) == 2
         assert document.get("nothing") is None
         assert document.setdefault("x", 1) == 1
+
+
+def test_what_cannot_be_put_back_hides_no_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = put(folder, HAND_WRITTEN)
+
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    def change() -> None:
+        with edit(folder, "blog") as document:
+            document["type"] = "one"
+            document.save()
+            monkeypatch.setattr(os, "fsync", full)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        change()
+    assert "type: one" in path.read_text()

@@ -173,3 +173,48 @@ def test_a_killed_deletion_is_finished_by_the_next_start(tmp_path: Path) -> None
     assert left.startswith(TEMP_PREFIX)
     assert [path.name for path in remove_leftovers(tmp_path)] == [left]
     assert names(tmp_path) == []
+
+
+UNPRIVILEGED = """
+import os, sys; from pathlib import Path
+from flatrun_core.errors import Failed
+from flatrun_deployments.tree import remove_tree
+# From inside, because the folders above the test's own are closed to others.
+os.chdir(sys.argv[1]); os.setgroups([]); os.setgid(65534); os.setuid(65534)
+for name in ("own", "foreign"):
+    try:
+        remove_tree(Path("."), Path(name))
+    except Failed as exc:
+        print(name, exc.code)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
+def test_somebody_who_is_not_root_deletes_what_is_theirs(tmp_path: Path) -> None:
+    for name, mode in (("own", 0), ("foreign", 0o755)):
+        (tmp_path / name / "data").mkdir(parents=True)
+        (tmp_path / name / "data" / "f").write_text("x")
+        (tmp_path / name / "data").chmod(mode)
+    os.chown(tmp_path, 65534, 65534)
+    for path in (tmp_path / "own", tmp_path / "own" / "data", tmp_path / "foreign"):
+        os.chown(path, 65534, 65534)
+    done = subprocess.run(
+        [sys.executable, "-c", UNPRIVILEGED, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "foreign FILES_NOT_REMOVED\n"
+    assert names(tmp_path) == ["foreign"]
+    assert (tmp_path / "foreign" / "data" / "f").read_text() == "x"
+
+
+def test_a_leftover_that_cannot_be_deleted_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / f"{TEMP_PREFIX}x").write_text("half")
+
+    def refuse(_path: Path) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    assert remove_leftovers(tmp_path) == []
+    monkeypatch.undo()
+    assert names(tmp_path) == [f"{TEMP_PREFIX}x"]
