@@ -167,6 +167,13 @@ def test_the_container_port_is_chosen_in_the_contracts_order(
     assert f"{free_port}:{target}" in (bench.root / "blog" / ".flatrun.override.yml").read_text()
 
 
+def test_a_port_that_the_compose_text_publishes_itself_is_not_bound_twice(bench: Any, free_port: int) -> None:
+    text = f"services:\n  a: {{image: x, expose: ['3000'], ports: ['${{P:-{free_port}}}:80']}}\n"
+    bench.create(compose=text, port=free_port)
+    assert not (bench.root / "blog" / ".flatrun.override.yml").exists()
+    bench.refused(409, "PORT_IN_USE", name="other", compose=text, port=free_port)
+
+
 def test_folders_that_services_mount_from_beside_the_file_are_made(bench: Any) -> None:
     volumes = (
         "['./data:/d', './conf.d:/c', './nginx.conf:/n', 'named:/v', '../up:/u', '/etc:/e', './a/b:/ab:ro']"
@@ -540,6 +547,10 @@ def test_a_template_beside_compose_only_adds_its_files(templates: Any) -> None:
     templates.create(compose=COMPOSE, template_id="static")
     assert (templates.root / "blog" / "docker-compose.yml").read_text() == COMPOSE
     assert (templates.root / "blog" / "conf/site.conf").exists()
+    metadata = templates.client.get("/api/deployments/blog").get_json()["deployment"]["metadata"]
+    assert metadata["networking"]["container_port"] == 8080
+    assert metadata["healthcheck"]["path"] == "/"
+    assert templates.neighbours["templates"].offers[TEMPLATES].asked[0]["files_only"] is True
 
 
 def test_template_files_are_filled_with_what_joins_add_and_nothing_is_generated_twice(templates: Any) -> None:

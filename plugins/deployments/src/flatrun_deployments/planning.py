@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from flatrun_core import Invalid, PluginContext, fields
@@ -22,7 +22,11 @@ _DATABASE_WISHES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a creation writes. ``rendered_again`` fills a template's files once more with other env."""
+    """What a creation writes.
+
+    ``port`` is the host port that was asked for; ``rendered_again`` fills a template's files once
+    more with other env.
+    """
 
     name: str
     compose: str
@@ -31,14 +35,9 @@ class Plan:
     env: Mapping[str, str]
     files: Mapping[str, str]
     folders: tuple[str, ...]
+    port: int | None = None
     credentials: Mapping[str, str] = field(default_factory=dict)
     rendered_again: Callable[[Mapping[str, str]], Mapping[str, str]] | None = None
-
-    @property
-    def port(self) -> int | None:
-        """The host port that ``service.yml`` publishes, if any."""
-        port = self.metadata.get("networking", {}).get("host_port")
-        return port if isinstance(port, int) else None
 
     @property
     def exposed(self) -> bool:
@@ -83,14 +82,19 @@ def plan(
     document = compose_file.check_new(text, new.name, network)
     files = {**rendered.files, **new.files}
     _check_paths(files)
+    port = (asked.get("networking") or {}).get("host_port")
+    if port is not None and _publishes(new.name, text, {**rendered.env, **env}, port):
+        # Said twice it would be bound twice, and the start would fail.
+        del asked["networking"]["host_port"]
     return Plan(
         name=new.name,
         compose=text,
         document=document,
-        metadata=_metadata(new, _merged(rendered.metadata, asked), now),
+        metadata=_metadata(new, _merged(_template_metadata(new, rendered), asked), now),
         env={**rendered.env, **env},
         files=_plain_files(files),
         folders=(*_folders(files), *_mounted(document, files)),
+        port=port,
         credentials=rendered.credentials,
         rendered_again=(lambda again: {**render(again).files, **new.files}) if render is not None else None,
     )
@@ -118,6 +122,9 @@ def _template(
     if templates is None:
         raise plugin_required("templates", "A template")
     values = {"NAME": new.name, "PORT": new.port, "DOMAIN": _first_domain(asked)}
+    # Beside compose text only files, mounts and the container port count.
+    if new.compose is not None:
+        values["files_only"] = True
     return lambda env: templates.render(template_id, {**values, "env": dict(env)})
 
 
@@ -152,11 +159,24 @@ def _host(where: str, value: object) -> str:
         raise Invalid(f"{where}: Not a valid domain name") from exc
 
 
+def _publishes(name: str, text: str, env: Mapping[str, str], port: int) -> bool:
+    """Whether the compose text publishes a host port itself."""
+    compose = compose_file.ComposeFile.parse(Path(name) / COMPOSE_NAME, text, env)
+    return (port, "tcp") in compose.published
+
+
 def _first_domain(metadata: Mapping[str, Any]) -> str | None:
     for entry in metadata.get("domains") or ():
         return str(entry["domain"])
     domain = (metadata.get("networking") or {}).get("domain")
     return str(domain) if domain else None
+
+
+def _template_metadata(new: NewDeployment, rendered: Rendered) -> Mapping[str, Any]:
+    port = (rendered.metadata.get("networking") or {}).get("container_port")
+    if new.compose is None:
+        return rendered.metadata
+    return {"networking": {"container_port": port}} if port else {}
 
 
 def _metadata(new: NewDeployment, wanted: dict[str, Any], now: datetime) -> dict[str, Any]:

@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from flatrun_core import FlatrunError, Invalid, NotFound, PluginContext, StartupError
+from flatrun_core import FlatrunError, Invalid, NotFound, PluginContext, ServiceKey, StartupError
 from flatrun_core.ports.auth import Identity
 from flatrun_core.ports.deployments import Created, Deployments, NewDeployment, Recipe
-from flatrun_core.services import ServiceKey
 from flatrun_deployments.planning import of_rendered
 
 

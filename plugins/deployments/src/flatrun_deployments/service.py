@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from flatrun_core import Invalid, PanelSettings, PluginContext, StartupError
+from flatrun_core import Invalid, PanelSettings, PluginContext, ServiceKey, StartupError
 from flatrun_core.ports.auth import SYSTEM, Identity
 from flatrun_core.ports.deployments import (
     ROUTES,
@@ -20,7 +20,6 @@ from flatrun_core.ports.deployments import (
 )
 from flatrun_core.ports.docker import ENGINE
 from flatrun_core.ports.scheduling import LOCKS
-from flatrun_core.services import ServiceKey
 from flatrun_deployments import recovery, service_yml
 from flatrun_deployments.catalogue import Catalogue
 from flatrun_deployments.creation import Creation
