@@ -224,7 +224,7 @@ def disk_space(paths: Sequence[Path]) -> Finding:
     """Where deployments, images and volumes are there is room left."""
     worst = Finding("ok", "")
     notes = []
-    for path in {place.stat().st_dev: place for place in map(_existing, paths)}.values():
+    for path in {place.stat().st_dev: place for place in map(_existing, reversed(paths))}.values():
         usage, inodes = shutil.disk_usage(path), os.statvfs(path)
         notes.append(f"{path}: {usage.free / GIB:.1f} GiB free")
         few = inodes.f_files and inodes.f_favail < inodes.f_files / 100
