@@ -392,7 +392,7 @@ def test_progress_shows_on_a_terminal_only(
 def test_what_a_command_does_not_need_is_not_imported() -> None:
     code = (
         "import sys; from flatrun_core.cli import main; main(['--version'], standalone_mode=False); "
-        "print([name for name in ('docker', 'peewee', 'requests', 'rich', 'waitress') if name in sys.modules])"
+        "print([name for name in ('docker', 'peewee', 'rich', 'waitress') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
