@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import shutil
@@ -46,9 +45,6 @@ NAMES = [
     "ä",
     "a\0",
 ]
-
-# Docker's own client leaves sockets behind when the daemon it asks is not there.
-LEAKY = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
 def tree(root: Path) -> dict[str, bytes]:
@@ -202,15 +198,6 @@ def test_a_symlinked_folder_out_of_the_root_is_no_deployment(
 # --- bad days ---
 
 
-@pytest.fixture
-def collected() -> Iterator[None]:
-    """Collect what the test left, while its own filter of warnings holds."""
-    yield
-    gc.collect()
-
-
-@LEAKY
-@pytest.mark.usefixtures("collected")
 def test_the_daemon_stops_in_the_middle_of_a_start_and_comes_back(
     start_panel: StartPanel, private_engine: PrivateEngine, busybox_image: str
 ) -> None:
@@ -250,8 +237,6 @@ def panel_post(panel: PanelProcess, path: str) -> requests.Response:
     return requests.post(panel.url + path, headers=headers, timeout=120)
 
 
-@LEAKY
-@pytest.mark.usefixtures("collected")
 def test_no_network_addresses_are_left(
     start_panel: StartPanel, start_private_engine: Callable[..., PrivateEngine], busybox_image: str
 ) -> None:

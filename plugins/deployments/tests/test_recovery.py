@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from flatrun_core import Failed
 from flatrun_core.ports.auth import SYSTEM
 from flatrun_core.ports.deployments import NewDeployment, RemoveOptions
 from flatrun_deployments.construction import FINISHING_MARKER, Construction
@@ -205,11 +206,14 @@ def test_a_journal_that_was_tampered_with_does_not_reach_out_of_the_folder(
     assert outside.read_text() == "keep"
 
 
-def test_an_unreadable_root_stops_the_start_with_a_reason(bench: Any) -> None:
+def test_an_unreadable_root_is_told_and_may_be_mended_while_the_panel_runs(bench: Any) -> None:
     bench.names()
     moved = bench.root.with_name("elsewhere")
     bench.root.rename(moved)
     bench.root.write_text("not a folder")
     assert bench.client.get("/api/deployments").get_json()["code"] == "DEPLOYMENTS_UNREADABLE"
+    with pytest.raises(Failed):
+        serve(bench)
     bench.root.unlink()
     moved.rename(bench.root)
+    assert bench.names() == []

@@ -55,8 +55,11 @@ class DeploymentService:
 
     def serve(self) -> None:
         """Repair what a crash left and begin to look after the proxy network."""
-        recovery.recover(self.root(), self.catalogue.discovery)
-        self._keeper.start()
+        try:
+            recovery.recover(self.root(), self.catalogue.discovery)
+        finally:
+            # An unreadable root may be mended while the panel runs.
+            self._keeper.start()
 
     def shutdown(self) -> None:
         """Stop what ``serve`` began."""
