@@ -1,0 +1,1 @@
+"""Templates that deployments are made from."""
