@@ -1,0 +1,134 @@
+"""Statistics of real containers, held against the Engine's own."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import docker
+import pytest
+from flatrun_e2e.panel import PanelProcess
+from flatrun_e2e.private_engine import PrivateEngine
+from flatrun_e2e.sites import WEB, compose_of, containers, create
+from flatrun_e2e.streams import until
+
+MIB = 1 << 20
+# Holds 32 MiB in its memory and not in any cache.
+HOLD = "x=$(head -c 33554432 /dev/zero | tr '\\0' x); sleep 600".replace("$", "$$")
+BUSY = {"command": ["sh", "-c", "while :; do :; done"], "network_mode": "none", "cpus": 0.5}
+
+
+def stats(panel: PanelProcess, name: str) -> dict[str, Any]:
+    answer = panel.get(f"/api/deployments/{name}/stats")
+    assert answer.status_code == 200, answer.text
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+def test_numbers_are_those_of_the_engine(
+    module_panel: PanelProcess, engine: docker.APIClient, busybox_image: str, unique_name: str
+) -> None:
+    hold = {"command": ["sh", "-c", HOLD], "mem_limit": "128m"}
+    text = compose_of(busybox_image, hold=hold, busy=BUSY, web=WEB)
+    create(module_panel, unique_name, text, auto_start=True)
+    found: dict[str, Any] = {}
+
+    def services() -> dict[str, Any]:
+        found.update((one["service"], one) for one in stats(module_panel, unique_name)["services"])
+        return found
+
+    until(lambda: services()["hold"]["memory_usage"] > 32 * MIB)
+    time.sleep(0.9)
+    services()
+    busy = found["busy"]
+    # It may have half a processor; a busy machine may give it less.
+    assert 10 < busy["cpu_percent"] < 65
+    assert found["web"]["cpu_percent"] < 5
+    for service in ("hold", "web"):
+        (real,) = containers(engine, unique_name, service)
+        theirs = engine.stats(real["Id"], stream=False)
+        ours = found[service]
+        memory = theirs["memory_stats"]
+        cache = memory["stats"].get("total_inactive_file", memory["stats"].get("inactive_file", 0))
+        assert abs(ours["memory_usage"] - (memory["usage"] - cache)) < 3 * MIB
+        assert abs(ours["pids"] - theirs["pids_stats"]["current"]) <= 1
+        received = sum(device["rx_bytes"] for device in theirs["networks"].values())
+        assert 0 <= received - ours["network_rx"] < 10_000
+        assert ours["container_id"] == real["Id"][:12]
+    assert found["hold"]["memory_limit"] == 128 * MIB
+    assert found["hold"]["memory_percent"] == pytest.approx(
+        found["hold"]["memory_usage"] / (128 * MIB) * 100, abs=1
+    )
+    assert found["web"]["memory_limit"] == engine.info()["MemTotal"]
+    summary = stats(module_panel, unique_name)["summary"]
+    assert summary["memory_limit"] == 128 * MIB + engine.info()["MemTotal"]
+
+
+def test_traffic_and_writes_are_counted(
+    module_panel: PanelProcess, engine: docker.APIClient, busybox_image: str, unique_name: str
+) -> None:
+    fetch = "until wget -q -O /dev/null http://web/; do sleep 0.1; done; sleep 600"
+    text = compose_of(busybox_image, web=WEB, client={"command": ["sh", "-c", fetch]})
+    create(module_panel, unique_name, text, auto_start=True)
+
+    def sent() -> dict[str, int]:
+        return {one["service"]: one["network_tx"] for one in stats(module_panel, unique_name)["services"]}
+
+    until(lambda: sent()["web"] > 200 and sent()["client"] > 200)
+
+
+def test_the_hosts_network_is_not_a_containers(
+    module_panel: PanelProcess, busybox_image: str, unique_name: str
+) -> None:
+    text = compose_of(busybox_image, web={"network_mode": "host"})
+    create(module_panel, unique_name, text, auto_start=True)
+    (one,) = stats(module_panel, unique_name)["services"]
+    assert (one["network_rx"], one["network_tx"]) == (0, 0)
+
+
+def test_a_container_that_starts_again_is_counted_anew(
+    module_panel: PanelProcess, engine: docker.APIClient, busybox_image: str, unique_name: str
+) -> None:
+    create(module_panel, unique_name, compose_of(busybox_image, busy=BUSY), auto_start=True)
+    (busy,) = containers(engine, unique_name)
+    for _ in range(2):
+        assert 0 < stats(module_panel, unique_name)["summary"]["cpu_percent"] < 110
+        engine.restart(busy["Id"], timeout=0)
+    assert 0 < stats(module_panel, unique_name)["summary"]["cpu_percent"] < 110
+    engine.stop(busy["Id"], timeout=0)
+    until(lambda: stats(module_panel, unique_name)["services"] == [])
+
+
+def test_ten_containers_take_at_most_150_milliseconds(
+    module_panel: PanelProcess, busybox_image: str, unique_name: str
+) -> None:
+    text = compose_of(busybox_image, **{f"s{number}": {} for number in range(10)})
+    create(module_panel, unique_name, text, auto_start=True)
+    first = module_panel.get(f"/api/deployments/{unique_name}/stats")
+    seconds = []
+    for _ in range(20):
+        answer = module_panel.get(f"/api/deployments/{unique_name}/stats")
+        seconds.append(answer.elapsed.total_seconds())
+        assert len(answer.json()["services"]) == 10
+        time.sleep(0.05)
+    assert statistics.median(seconds) < 0.15
+    # The first one looks twice; a busy machine may add to its tenth of a second.
+    assert first.elapsed.total_seconds() < 0.4
+
+
+def test_with_docker_down_there_is_an_error(
+    start_panel: Callable[..., PanelProcess],
+    private_engine: PrivateEngine,
+    busybox_image: str,
+    unique_name: str,
+) -> None:
+    panel = start_panel(engine=private_engine)
+    text = compose_of(busybox_image, web={"network_mode": "none"})
+    create(panel, unique_name, text, auto_start=True)
+    # Its control group lies elsewhere than the main Engine's: found by the container's process.
+    assert len(stats(panel, unique_name)["services"]) == 1
+    private_engine.stop()
+    answer = panel.get(f"/api/deployments/{unique_name}/stats")
+    assert (answer.status_code, answer.json()["code"]) == (503, "DOCKER_UNAVAILABLE")
