@@ -1,11 +1,10 @@
 """The names plugin authors import; everything else of the core is its own business."""
 
-from flatrun_core import fields
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from flatrun_core.access import access, authenticated, internal, public
-from flatrun_core.api.blueprint import Blueprint
-from flatrun_core.api.streams import ServerEvent, event_stream
 from flatrun_core.checks import Check, Finding
-from flatrun_core.context import PluginContext, PluginInfo, identity, service
 from flatrun_core.errors import (
     Conflict,
     DockerUnavailable,
@@ -22,12 +21,18 @@ from flatrun_core.errors import (
     Unavailable,
     UpstreamFailed,
 )
-from flatrun_core.fields import InputSchema, SettingsSchema
-from flatrun_core.hooks import JoinFailed
 from flatrun_core.markers import HOOK_API, hookimpl, hookspec
 from flatrun_core.ports.auth import Level
 from flatrun_core.services import ServiceKey
-from flatrun_core.settings import PanelSettings
+
+if TYPE_CHECKING:
+    from flatrun_core import fields
+    from flatrun_core.api.blueprint import Blueprint
+    from flatrun_core.api.streams import ServerEvent, event_stream
+    from flatrun_core.context import PluginContext, PluginInfo, identity, service
+    from flatrun_core.fields import InputSchema, SettingsSchema
+    from flatrun_core.hooks import JoinFailed
+    from flatrun_core.settings import PanelSettings
 
 __version__ = "0.1.0"
 
@@ -71,3 +76,25 @@ __all__ = [
     "public",
     "service",
 ]
+
+# Imported at their first use: Flask and what stands on it take longer to load than `flatrun` may
+# take to start.
+_LATER = {
+    "Blueprint": "api.blueprint",
+    "InputSchema": "fields",
+    "JoinFailed": "hooks",
+    "PanelSettings": "settings",
+    "PluginContext": "context",
+    "PluginInfo": "context",
+    "ServerEvent": "api.streams",
+    "SettingsSchema": "fields",
+    "event_stream": "api.streams",
+    "identity": "context",
+    "service": "context",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'flatrun_core' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"flatrun_core.{_LATER[name]}"), name)
