@@ -189,8 +189,10 @@ def _other(media: Mapping[str, Any]) -> Markup:
 def _shape(media: Mapping[str, Any], operation: Operation, *, sparse: bool) -> Markup:
     rows = list(_rows(media.get("schema", {}), operation, _Place(asked=sparse)))
     example = json.dumps(operation.example(media, sparse=sparse), indent=2, ensure_ascii=False)
-    table = _table("Field", rows) if rows else _NOTHING
-    return Markup('<div class="cols"><div>{}</div><div><pre>{}</pre></div></div>').format(table, example)
+    shown = Markup("<pre>{}</pre>").format(example)
+    if not rows:
+        return shown
+    return Markup('<div class="cols"><div>{}</div><div>{}</div></div>').format(_table("Field", rows), shown)
 
 
 @dataclass(frozen=True)

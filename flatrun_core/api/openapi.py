@@ -95,6 +95,7 @@ def build_document(api: FlatrunApi, accesses: dict[tuple[str, str], tuple[str, A
         operation.setdefault("operationId", _operation_id(method, path))
         operation["x-plugin"] = plugin
         _describe_access(operation, access)
+        _describe_name(document["paths"][path], access)
         _describe_failures(operation, access, "{" in path)
         _give_examples(operation, document["components"]["schemas"])
     document["paths"] = {
@@ -152,6 +153,16 @@ def _describe_access(operation: dict[str, Any], access: Access) -> None:
         operation["x-permissions-any"] = access.any_of
     if access.level is not None:
         operation["x-level"] = access.level.name.lower()
+
+
+def _describe_name(item: dict[str, Any], access: Access) -> None:
+    """Tell of the path's `name` where a level is asked for on it: there it is a deployment's."""
+    if access.level is None or access.deployment is not None:
+        return
+    for parameter in item.get("parameters", ()):
+        if parameter["name"] == "name":
+            parameter.setdefault("description", "The deployment")
+            parameter.setdefault("example", "my-app")
 
 
 def _describe_failures(operation: dict[str, Any], access: Access, has_parameters: bool) -> None:

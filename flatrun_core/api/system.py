@@ -12,7 +12,7 @@ from flatrun_core.access import access, public
 from flatrun_core.api.blueprint import Blueprint, read_json
 from flatrun_core.api.docs_page import render_page
 from flatrun_core.api.errors import json_response
-from flatrun_core.context import identity, service
+from flatrun_core.context import PLUGIN_TYPES, identity, service
 from flatrun_core.errors import Invalid, NotFound
 from flatrun_core.plugins import PluginRecord
 from flatrun_core.ports.deployments import RECIPES
@@ -40,42 +40,82 @@ class HealthSchema(Schema):
 class SettingsAnswer(Schema):
     """Answer of GET /api/settings."""
 
-    settings = fields.Dict(required=True)
+    settings = fields.Dict(
+        required=True,
+        metadata={
+            "description": "Keys of the core at the top, then a group for each plugin that publishes some",
+            "example": {
+                "deployments_path": "/var/flatrun/deployments",
+                "api_port": 8090,
+                "enable_cors": False,
+            },
+        },
+    )
 
 
 class SettingsChanged(Schema):
     """Answer of PUT /api/settings."""
 
-    message = fields.String(required=True)
-    settings = fields.Dict(required=True)
+    message = fields.String(required=True, metadata={"example": "Settings updated"})
+    settings = fields.Dict(
+        required=True,
+        metadata={
+            "description": "Keys of the core at the top, then a group for each plugin that publishes some",
+            "example": {
+                "deployments_path": "/var/flatrun/deployments",
+                "api_port": 8090,
+                "enable_cors": False,
+            },
+        },
+    )
 
 
 class PluginSchema(Schema):
     """One installed plugin, active or not."""
 
-    name = fields.String(required=True)
-    display_name = fields.String(required=True)
-    version = fields.String(required=True)
-    description = fields.String(required=True)
-    author = fields.String(required=True)
-    type = fields.String(required=True)
-    category = fields.String(required=True)
-    enabled = fields.Boolean(required=True)
+    name = fields.String(required=True, metadata={"example": "deployments"})
+    display_name = fields.String(required=True, metadata={"example": "Deployments"})
+    version = fields.String(required=True, metadata={"example": "0.1.0"})
+    description = fields.String(
+        required=True, metadata={"example": "Folders with a compose file as deployments"}
+    )
+    author = fields.String(required=True, metadata={"example": "The Flatrun authors"})
+    type = fields.String(required=True, metadata={"enum": PLUGIN_TYPES, "example": "deployment"})
+    category = fields.String(required=True, metadata={"example": "deployments"})
+    enabled = fields.Boolean(
+        required=True, metadata={"description": "Whether the settings let it take part", "example": True}
+    )
     status = fields.String(required=True, metadata={"enum": ["active", "disabled", "unavailable", "failed"]})
-    reason = fields.String(required=True)
-    distribution = fields.String(required=True)
-    homepage = fields.String(required=True)
-    capabilities = fields.List(fields.String(), required=True)
-    requires = fields.List(fields.String(), required=True)
-    permissions = fields.List(fields.String(), required=True)
-    settings_schema = fields.Dict(required=True)
-    config_schema = fields.Dict()
+    reason = fields.String(
+        required=True, metadata={"description": "Why it is not active, or empty", "example": ""}
+    )
+    distribution = fields.String(required=True, metadata={"example": "flatrun-deployments"})
+    homepage = fields.String(required=True, metadata={"example": ""})
+    capabilities = fields.List(
+        fields.String(),
+        required=True,
+        metadata={"description": "Services it offers and hooks it implements", "example": ["deployments"]},
+    )
+    requires = fields.List(
+        fields.String(), required=True, metadata={"description": "Plugins it needs", "example": []}
+    )
+    permissions = fields.List(
+        fields.String(),
+        required=True,
+        metadata={"description": "Permissions its routes ask for", "example": ["deployments:read"]},
+    )
+    settings_schema = fields.Dict(
+        required=True, metadata={"description": "JSON Schema of its settings", "example": {}}
+    )
+    config_schema = fields.Dict(
+        metadata={"description": "JSON Schema of its recipe's values, when it has a recipe", "example": {}}
+    )
 
 
 class OpenApiDocument(Schema):
     """The API document itself; see the OpenAPI 3 specification for the rest."""
 
-    openapi = fields.String(required=True)
+    openapi = fields.String(required=True, metadata={"example": "3.0.3"})
     info = fields.Dict(required=True)
     servers = fields.List(fields.Dict(), required=True)
     tags = fields.List(fields.Dict(), required=True)

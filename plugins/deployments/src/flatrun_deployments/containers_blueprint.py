@@ -8,7 +8,13 @@ from flask.views import MethodView
 from flatrun_core import Blueprint, Level, access, event_stream, identity, service
 from flatrun_deployments.container_schemas import ContainerAnswer, ContainerList, ContainerQuery, listing
 from flatrun_deployments.containers import CONTAINERS
-from flatrun_deployments.log_schemas import STREAM_DESCRIPTION, ContainerLogQuery, ContainerLogs, log_query
+from flatrun_deployments.log_schemas import (
+    STREAM_ANSWER,
+    STREAM_DESCRIPTION,
+    ContainerLogQuery,
+    ContainerLogs,
+    log_query,
+)
 from flatrun_deployments.log_stream import LOGS
 
 blp = Blueprint(
@@ -118,7 +124,7 @@ class ContainerLogsView(MethodView):
     @blp.arguments(ContainerLogQuery, location="query")
     @blp.raises(429)
     @blp.response(200, ContainerLogs)
-    @blp.doc(description=STREAM_DESCRIPTION)
+    @blp.doc(description=STREAM_DESCRIPTION, responses=STREAM_ANSWER)
     def get(self, query: dict[str, Any], container_id: str) -> dict[str, Any] | Response:
         """Read the last lines of a container, both streams by time, or follow them."""
         if query["follow"]:

@@ -1,7 +1,7 @@
 """Requests and answers of logs and statistics, as the API document shows them."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from marshmallow import Schema
 
@@ -16,6 +16,23 @@ STREAM_DESCRIPTION = (
     "closes on a failure; `end` (`reason`: `stopped`, `deleted`, `forbidden` or `shutdown`). A comment "
     "each 15 seconds keeps the connection alive."
 )
+
+# Beside the JSON of a request that does not follow.
+STREAM_ANSWER: Final = {
+    200: {
+        "content": {
+            "text/event-stream": {
+                "schema": {"type": "string"},
+                "example": (
+                    "event: log\n"
+                    'data: {"service":"web","container":"my-app-web-1","timestamp":"2024-01-01T00:00:00Z",'
+                    '"stream":"stdout","line":"GET / 200"}\n\n'
+                    'event: end\ndata: {"reason":"stopped"}\n\n'
+                ),
+            }
+        }
+    }
+}
 
 
 class Since(fields.String):

@@ -8,6 +8,7 @@ from flask.views import MethodView
 
 from flatrun_core import Blueprint, Level, access, event_stream, service
 from flatrun_deployments.log_schemas import (
+    STREAM_ANSWER,
     STREAM_DESCRIPTION,
     DeploymentLogQuery,
     DeploymentLogs,
@@ -33,7 +34,7 @@ class DeploymentLogsView(MethodView):
     @blp.arguments(DeploymentLogQuery, location="query")
     @blp.raises(429)
     @blp.response(200, DeploymentLogs)
-    @blp.doc(description=STREAM_DESCRIPTION)
+    @blp.doc(description=STREAM_DESCRIPTION, responses=STREAM_ANSWER)
     def get(self, query: dict[str, Any], name: str) -> dict[str, Any] | Response:
         """Read the last lines of a deployment's containers, or follow them."""
         if query["follow"]:

@@ -52,8 +52,7 @@ class CreateSchema(InputSchema):
         allow_none=True,
         load_default=None,
         metadata={
-            "description": "Template to use; beside `compose` it only adds its files",
-            "example": "static",
+            "description": "Template to use, `static` for example; beside `compose` it only adds its files",
         },
     )
     port = fields.Port(
