@@ -65,8 +65,8 @@ def create_app(
     """Assemble a panel.
 
     ``config`` is the settings' source (default: the environment alone). ``plugins`` names slugs to
-    load, or gives modules or objects with ``PLUGIN``; None loads every installed one. With ``strict`` any plugin's failure
-    stops the start. ``migrate`` permits changing an existing database, after a copy. ``services``
+    load, or gives modules or objects with ``PLUGIN``; None loads every installed one. With ``strict``
+    any plugin's failure stops the start. ``migrate`` permits changing an existing database, after a copy. ``services``
     replaces services of the core, for tests. Raises ``StartupError`` with a text for people, or
     ``SettingsError`` with every problem of the configuration.
     """
@@ -149,6 +149,9 @@ def _set_up(panel: Panel, active: Sequence[PluginRecord]) -> None:
     failed = panel.services.build_all()
     if failed is not None:
         slug, exc = failed
+        if isinstance(exc, PluginFailure):
+            # A factory may call hooks; the plugin whose implementation failed is the one to blame.
+            raise exc
         raise PluginFailure(slug, f"a service cannot be built: {describe(exc)}", exc)
     panel.services.freeze()
 

@@ -78,7 +78,12 @@ def discover(entry_points: Iterable[importlib.metadata.EntryPoint] | None = None
 def of_modules(modules: Sequence[Any]) -> list[PluginRecord]:
     """Records for plugins given directly, without an entry point: modules, or objects with ``PLUGIN``."""
     return [
-        PluginRecord(slug=module.PLUGIN.slug, distribution=getattr(module, "__name__", type(module).__name__), version="0", module=module)
+        PluginRecord(
+            slug=module.PLUGIN.slug,
+            distribution=getattr(module, "__name__", type(module).__name__),
+            version="0",
+            module=module,
+        )
         for module in modules
     ]
 

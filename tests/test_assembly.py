@@ -22,7 +22,7 @@ from flatrun_core import (
     public,
 )
 from flatrun_core.app import create_app
-from flatrun_core.markers import HOOK_API
+from flatrun_core.markers import HOOK_API, hookspec
 from flatrun_core.plugins import discover
 from flatrun_core.ports.auth import Permission
 from flatrun_core.ports.scheduling import Timer
@@ -120,7 +120,7 @@ def test_a_required_plugin_that_fails_stops_the_start(tmp_path: Path) -> None:
 
 
 def test_a_required_plugin_that_is_not_installed_stops_the_start(tmp_path: Path) -> None:
-    with pytest.raises(StartupError, match="plugins.required"):
+    with pytest.raises(StartupError, match=r"plugins\.required"):
         make(tmp_path, [], **{"plugins.required": ["guard"]})
 
 
@@ -243,6 +243,34 @@ def test_a_service_that_cannot_be_built_fails_its_plugin(tmp_path: Path) -> None
     assert "no sound card" in reason(app, "speaker")
 
 
+def test_a_hook_that_fails_while_a_service_is_built_fails_the_plugin_that_implements_it(tmp_path: Path) -> None:
+    """A service may be made of what plugins register: its owner is not to blame for theirs."""
+    words: ServiceKey[list[Any]] = ServiceKey("words", "speaker")
+    specs = ModuleType("test_speaker_specs")
+
+    @hookspec
+    def flatrun_register_words(ctx: PluginContext) -> list[str]:
+        """Words to say."""
+        return []
+
+    def mumble() -> list[str]:
+        raise OSError("no voice")
+
+    specs.flatrun_register_words = flatrun_register_words  # type: ignore[attr-defined]
+    speaker = plugin(
+        "speaker",
+        register_hookspecs=lambda: [specs],
+        on_setup=lambda ctx: ctx.services.provide(words, lambda: ctx.hooks.register("flatrun_register_words")),
+    )
+    app = make(
+        tmp_path,
+        [speaker, plugin("mute", register_words=mumble), plugin("loud", register_words=lambda: ["ahoy"])],
+    )
+    assert states(app) == {"loud": "active", "mute": "failed", "speaker": "active"}
+    assert "no voice" in reason(app, "mute")
+    assert app.extensions["flatrun"].services.get(words) == [("loud", "ahoy")]
+
+
 def test_two_applications_in_one_process_differ(tmp_path: Path) -> None:
     one = make(tmp_path / "1", [plugin("a", register_blueprints=lambda: [blueprint("a", "/x", public())])])
     two = make(tmp_path / "2", [])
@@ -298,7 +326,7 @@ def test_a_disabled_plugin_is_never_imported(distribution: Any, tmp_path: Path) 
 def test_two_distributions_of_one_slug_stop_the_start(distribution: Any) -> None:
     distribution("first", "fake_same", GOOD.format(slug="fake_same"))
     distribution("second", "fake_same", GOOD.format(slug="fake_same"))
-    with pytest.raises(StartupError, match="first 1.2 and second 1.2"):
+    with pytest.raises(StartupError, match=r"first 1\.2 and second 1\.2"):
         discover()
 
 

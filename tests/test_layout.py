@@ -78,7 +78,8 @@ def test_the_changelog_knows_this_version() -> None:
 @pytest.fixture
 def new_plugin(tmp_path: Path) -> Any:
     spec = importlib.util.spec_from_file_location("new_plugin", ROOT / "tools" / "new_plugin.py")
-    assert spec and spec.loader
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -122,7 +122,7 @@ def test_a_panel_that_stops_ends_its_streams_and_admits_no_more(
     app: Flask, ticker: Ticker, flatrun_client: Any
 ) -> None:
     client = flatrun_client(app)
-    text = read(app, ticker, Source([TICK, lambda: gate(app).closing.set()]), client)
+    text = read(app, ticker, Source([TICK, gate(app).closing.set]), client)
     assert text.endswith('event: end\ndata: {"reason":"shutdown"}\n\n')
     ticker.sources.append(Source([TICK]))
     answer = client.get("/api/ticker")
@@ -135,7 +135,7 @@ def test_lost_access_ends_a_stream_at_the_next_check(
     monkeypatch.setattr(streams, "RECHECK", 0.0)
     client = flatrun_login(app, ["ticker:read"])
     login = next(r for r in app.extensions["flatrun"].plugins if r.slug == "testing_login").module
-    text = read(app, ticker, Source([TICK, lambda: login.identities.clear(), TICK]), client)
+    text = read(app, ticker, Source([TICK, login.identities.clear, TICK]), client)
     assert text.endswith('event: end\ndata: {"reason":"forbidden"}\n\n')
 
 

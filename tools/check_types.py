@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """mypy, strict, over the core, every plugin and every example, one after the other."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,11 +17,13 @@ def main() -> int:
         for kind in ("plugins", "examples")
         for path in sorted((ROOT / kind).glob("*/src"))
     ]
+    sources = [str(path) for kind in ("plugins", "examples") for path in sorted((ROOT / kind).glob("*/src"))]
+    environment = {**os.environ, "MYPYPATH": os.pathsep.join([str(ROOT), *sources])}
     failed = 0
     for target in targets:
         print(f"mypy {' '.join(target)}", flush=True)
         command = [sys.executable, "-m", "mypy", "--config-file", "setup.cfg", *target]
-        failed |= subprocess.run(command, cwd=ROOT, check=False).returncode
+        failed |= subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
     return int(failed != 0)
 
 

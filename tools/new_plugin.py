@@ -86,7 +86,6 @@ def enlist(slug: str) -> None:
     version = re.search(r"^version = (.+)$", text, re.MULTILINE)
     requirement = f"flatrun-{slug.replace('_', '-')}=={version.group(1) if version else '0'}"
     text = text.replace("\nall =\n", f"\n{slug} = {requirement}\nall =\n    {requirement}\n", 1)
-    text = re.sub(r"^(mypy_path = .*)$", rf"\1:plugins/{slug}/src", text, count=1, flags=re.MULTILINE)
     setup.write_text(text)
     tox = ROOT / "tox.ini"
     if tox.exists():

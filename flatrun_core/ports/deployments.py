@@ -1,6 +1,6 @@
 """Deployments as every plugin sees them, and how another plugin takes part in their life."""
 
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -212,6 +212,46 @@ class Recipes(Protocol):
 RECIPES: ServiceKey[Recipes] = ServiceKey("recipes", "deployments")
 
 
+class EditableMetadata(Protocol):
+    """``service.yml`` open for a change, as a mapping in the file's own spelling.
+
+    Values assigned are plain ones: texts, numbers, booleans, None, lists and dictionaries.
+    """
+
+    def __getitem__(self, key: str, /) -> Any:
+        """The value as it is in the file; changes inside it count."""
+
+    def __setitem__(self, key: str, value: Any, /) -> None:
+        """Set a value."""
+
+    def __delitem__(self, key: str, /) -> None:
+        """Take a key out."""
+
+    def __iter__(self) -> Iterator[str]:
+        """The keys in the file's order."""
+
+    def __len__(self) -> int:
+        """How many keys there are."""
+
+    def __contains__(self, key: object, /) -> bool:
+        """Whether the file has the key."""
+
+    def get(self, key: str, default: Any = None, /) -> Any:
+        """The value, or ``default``."""
+
+    def setdefault(self, key: str, default: Any = None, /) -> Any:
+        """The value, set to ``default`` first when there is none."""
+
+    def pop(self, key: str, default: Any = None, /) -> Any:
+        """Take a key out and answer its value, or ``default``."""
+
+    def save(self) -> None:
+        """Write now, so that who reads the file within the block sees the change.
+
+        Raises ``Failed`` as every write does. An exception in the block still puts the old bytes back.
+        """
+
+
 class Deployments(Protocol):
     """The deployments of this panel."""
 
@@ -233,7 +273,7 @@ class Deployments(Protocol):
     def exclusive(self, name: str, wait: float = 0) -> AbstractContextManager[Deployment]:
         """Hold the deployment's lock."""
 
-    def edit(self, name: str) -> AbstractContextManager[MutableMapping[str, Any]]:
+    def edit(self, name: str) -> AbstractContextManager[EditableMetadata]:
         """``service.yml`` as a round-trip document: saved on leaving, its bytes put back on an exception."""
 
     def of_container(self, container_id: str) -> str | None:
@@ -269,8 +309,9 @@ class Templates(Protocol):
     """Deployment templates."""
 
     def render(self, template_id: str, values: Mapping[str, Any]) -> Rendered:
-        """Fill a template: ``values`` are NAME, PORT, DOMAIN and env; 404 ``TEMPLATE_NOT_FOUND``,
-        400 when a placeholder it uses has no value.
+        """Fill a template: ``values`` are NAME, PORT, DOMAIN and env.
+
+        404 ``TEMPLATE_NOT_FOUND``; 400 when a placeholder it uses has no value.
         """
 
 

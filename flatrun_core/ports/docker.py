@@ -126,8 +126,9 @@ class Engine(Protocol):
         """Forget what was kept; called after an action, so that the next read shows its effect."""
 
     def container(self, ref: str) -> Container:
-        """By full or short id (4 hex or more) or by name; 404 ``CONTAINER_NOT_FOUND``; an ambiguous
-        prefix is 400.
+        """By full or short id (4 hex or more) or by name.
+
+        Unknown: 404 ``CONTAINER_NOT_FOUND``; an ambiguous prefix is 400.
         """
 
     def start(self, container_id: str) -> None:

@@ -64,7 +64,7 @@ class ProxyBackend(Protocol):
     name: str
 
     def apply(self, sites: Sequence[Site], changed: Collection[str], force: bool) -> Applied:
-        """Make the configuration that of ``sites``; on a refusal of ``changed`` leave what was there and raise."""
+        """Serve ``sites``; when ``changed`` ones are refused, leave what was there and raise."""
 
     def status(self, deployment: str) -> VirtualHost:
         """What is served for a deployment now."""
