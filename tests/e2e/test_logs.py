@@ -328,6 +328,15 @@ def test_the_command_line_follows_too(
 ) -> None:
     create(module_panel, unique_name, compose_of(busybox_image, web=ticker("web")), auto_start=True)
     program = Path(sys.executable).with_name("flatrun")
-    argv = [program, "deployments", "logs", unique_name, "--url", module_panel.url, "--key", module_panel.key]
+    argv = [
+        str(program),
+        "deployments",
+        "logs",
+        unique_name,
+        "--url",
+        module_panel.url,
+        "--key",
+        module_panel.key,
+    ]
     done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=20)
     assert "web out 0" in done.stdout

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from flatrun_core import Failed, FlatrunError, NotFound
+from flatrun_core import Failed, FlatrunError, NotFound, Unavailable
 from flatrun_core.ports.docker import Container, Engine, EngineEvent, LogLine, LogStream
 from flatrun_deployments.log_tape import Entry, Tape, entry, skipped
 from flatrun_deployments.log_text import SECOND, moment, timestamp
@@ -33,14 +33,15 @@ _SEED: Final = 100
 class HubLimits:
     """What one container's feed may cost.
 
-    ``lines`` and ``bytes`` are kept for it; at most ``rate`` lines a second are read of it; one that
-    writes faster for longer than ``behind`` seconds is skipped to its end; ``settle`` seconds lie
-    between two connections.
+    ``lines`` and ``bytes`` are kept for it; at most ``rate`` lines a second are read of it, and with
+    many followers no more than make ``deliveries`` to all of them; one that writes faster until it is
+    ``behind`` by so many seconds is skipped to its end; ``settle`` seconds lie between two connections.
     """
 
     lines: int = 2000
     bytes: int = 512 * 1024
     rate: int = 2000
+    deliveries: int = 60_000
     behind: float = 5.0
     settle: float = 0.3
 
@@ -79,12 +80,13 @@ class _Pace:
         self._begun = time.monotonic()
         self._delay: float | None = None
 
-    def behind(self, moment: int) -> bool:
+    def behind(self, moment: int, followers: int) -> bool:
         """Count a line, wait when there were too many; True when reading on makes no sense."""
         self._count += 1
         if self._count < self._chunk:
             return False
-        time.sleep(max(0.0, self._begun + self._chunk / self._limits.rate - time.monotonic()))
+        rate = min(self._limits.rate, max(1, self._limits.deliveries // max(1, followers)))
+        time.sleep(max(0.0, self._begun + self._chunk / rate - time.monotonic()))
         self._count, self._begun = 0, time.monotonic()
         delay = (time.time_ns() - moment) / SECOND
         # The Engine may be another machine, with another clock: only what it loses counts.
@@ -138,6 +140,9 @@ class Feed:
         """Read, unless that is going on; a container that has ended is read to its end.
 
         False when it is too early after the last time.
+
+        Raises:
+            Unavailable: there are no more threads.
         """
         with self._lock:
             now = time.monotonic()
@@ -146,7 +151,12 @@ class Feed:
             if now - self._connected < self._limits.settle:
                 return False
             self.running, self.wanted, self._connected = True, False, now
-        threading.Thread(target=self._read, name=f"logs-{self.container.id[:12]}", daemon=True).start()
+        reader = threading.Thread(target=self._read, name=f"logs-{self.container.id[:12]}", daemon=True)
+        try:
+            reader.start()
+        except RuntimeError as exc:
+            self.running = False
+            raise Unavailable("There is no thread left to read a log with") from exc
         return True
 
     def close(self) -> None:
@@ -188,7 +198,7 @@ class Feed:
             pace = _Pace(self._limits)
             for line in stream:
                 self._take(line, told)
-                if pace.behind(self._seen.get(line.stream, 0)):
+                if pace.behind(self._seen.get(line.stream, 0), len(self.members)):
                     return not self._closed
         return False
 

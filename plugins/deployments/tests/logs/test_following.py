@@ -1,11 +1,12 @@
 """Followers of a deployment's logs, on an Engine in memory."""
 
 import threading
+import time
 from typing import Any
 
 import pytest
 
-from flatrun_core import DockerUnavailable, Failed, NotFound
+from flatrun_core import DockerUnavailable, Failed, NotFound, Unavailable
 from flatrun_deployments.log_hub import HubLimits, LogHub
 
 
@@ -352,6 +353,30 @@ def test_a_reader_is_held_to_its_rate_but_a_burst_comes_whole(logs: Any, until: 
     until(lambda: logs.engine.followers == 1)
     write(logs, "blog-web-1", *range(500))
     until(lambda: client.lines == numbers(0, 500))
+
+
+def test_many_followers_slow_a_flood_down_for_all_of_them(logs: Any, until: Any) -> None:
+    logs.hub = LogHub(logs.engine, HubLimits(rate=1000, deliveries=1500, behind=60, settle=0.01))
+    logs.add("blog-web-1")
+    clients = [logs.follow() for _ in range(5)]
+    until(lambda: logs.engine.followers == 1)
+    began = time.monotonic()
+    write(logs, "blog-web-1", *range(200))
+    until(lambda: all(client.lines == numbers(0, 200) for client in clients))
+    assert time.monotonic() - began > 0.3
+
+
+def test_without_a_thread_to_read_with_the_request_fails(logs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    logs.add("blog-web-1")
+    events = logs.events()
+
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(Unavailable):
+        next(events)
+    assert logs.hub.idle
 
 
 def test_an_unexpected_failure_of_a_reader_leaves_the_stream_and_is_logged(
