@@ -1,6 +1,7 @@
 """Deployments as every plugin sees them, and how another plugin takes part in their life."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -212,39 +213,14 @@ class Recipes(Protocol):
 RECIPES: ServiceKey[Recipes] = ServiceKey("recipes", "deployments")
 
 
-class EditableMetadata(Protocol):
-    """``service.yml`` open for a change, as a mapping in the file's own spelling.
+class EditableMetadata(MutableMapping[str, Any]):
+    """``service.yml`` open for a change: a mapping in the file's own spelling.
 
-    Values assigned are plain ones: texts, numbers, booleans, None, lists and dictionaries.
+    Values assigned are plain ones: texts, numbers, booleans, None, lists and dictionaries; lists and
+    dictionaries may be changed in place.
     """
 
-    def __getitem__(self, key: str, /) -> Any:
-        """The value as it is in the file; changes inside it count."""
-
-    def __setitem__(self, key: str, value: Any, /) -> None:
-        """Set a value."""
-
-    def __delitem__(self, key: str, /) -> None:
-        """Take a key out."""
-
-    def __iter__(self) -> Iterator[str]:
-        """The keys in the file's order."""
-
-    def __len__(self) -> int:
-        """How many keys there are."""
-
-    def __contains__(self, key: object, /) -> bool:
-        """Whether the file has the key."""
-
-    def get(self, key: str, default: Any = None, /) -> Any:
-        """The value, or ``default``."""
-
-    def setdefault(self, key: str, default: Any = None, /) -> Any:
-        """The value, set to ``default`` first when there is none."""
-
-    def pop(self, key: str, default: Any = None, /) -> Any:
-        """Take a key out and answer its value, or ``default``."""
-
+    @abstractmethod
     def save(self) -> None:
         """Write now, so that who reads the file within the block sees the change.
 

@@ -1,6 +1,6 @@
 """The deployments of this panel: the port that views and other plugins use."""
 
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +13,7 @@ from flatrun_core.ports.deployments import (
     Created,
     Deployment,
     DeploymentEvent,
+    EditableMetadata,
     NewDeployment,
     Removed,
     RemoveOptions,
@@ -112,7 +113,7 @@ class DeploymentService:
             yield self.get(name)
 
     @contextmanager
-    def edit(self, name: str) -> Iterator[MutableMapping[str, Any]]:
+    def edit(self, name: str) -> Iterator[EditableMetadata]:
         """``service.yml`` as a round-trip document, under the deployment's lock."""
         self.catalogue.folder(name)
         with self._locks.hold("deployment", name, EDIT_WAIT):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from flatrun_core.errors import Conflict, FlatrunError, Invalid
+from flatrun_core.ports.deployments import EditableMetadata
 from flatrun_deployments.files import atomic_write
 from flatrun_deployments.text_merge import merge
 from flatrun_deployments.yaml_reader import YamlProblem, read_yaml
@@ -24,7 +25,7 @@ _NEW_MODE: Final = 0o600
 log = logging.getLogger(__name__)
 
 
-class ServiceDocument(MutableMapping[str, Any]):
+class ServiceDocument(EditableMetadata):
     """The top level of the file; values below it are dicts and lists to change in place.
 
     ``before`` is what the file holds, None when there is none; ``check`` raises ``YamlProblem`` for
