@@ -66,9 +66,9 @@ def create_app(
 
     ``config`` is the settings' source (default: the environment alone). ``plugins`` names slugs to
     load, or gives modules or objects with ``PLUGIN``; None loads every installed one. With ``strict``
-    any plugin's failure stops the start. ``migrate`` permits changing an existing database, after a copy. ``services``
-    replaces services of the core, for tests. Raises ``StartupError`` with a text for people, or
-    ``SettingsError`` with every problem of the configuration.
+    any plugin's failure stops the start. ``migrate`` permits changing an existing database, after a
+    copy. ``services`` replaces services of the core, for tests. Raises ``StartupError`` with a text
+    for people, or ``SettingsError`` with every problem of the configuration.
     """
     source = config or SettingsSource.read(None, os.environ)
     chosen = source.load(CORE_GROUPS).of(PluginSettings)

@@ -243,7 +243,9 @@ def test_a_service_that_cannot_be_built_fails_its_plugin(tmp_path: Path) -> None
     assert "no sound card" in reason(app, "speaker")
 
 
-def test_a_hook_that_fails_while_a_service_is_built_fails_the_plugin_that_implements_it(tmp_path: Path) -> None:
+def test_a_hook_that_fails_while_a_service_is_built_fails_its_own_plugin(
+    tmp_path: Path,
+) -> None:
     """A service may be made of what plugins register: its owner is not to blame for theirs."""
     words: ServiceKey[list[Any]] = ServiceKey("words", "speaker")
     specs = ModuleType("test_speaker_specs")
@@ -256,12 +258,11 @@ def test_a_hook_that_fails_while_a_service_is_built_fails_the_plugin_that_implem
     def mumble() -> list[str]:
         raise OSError("no voice")
 
+    def provide(ctx: PluginContext) -> None:
+        ctx.services.provide(words, lambda: ctx.hooks.register("flatrun_register_words"))
+
     specs.flatrun_register_words = flatrun_register_words  # type: ignore[attr-defined]
-    speaker = plugin(
-        "speaker",
-        register_hookspecs=lambda: [specs],
-        on_setup=lambda ctx: ctx.services.provide(words, lambda: ctx.hooks.register("flatrun_register_words")),
-    )
+    speaker = plugin("speaker", register_hookspecs=lambda: [specs], on_setup=provide)
     app = make(
         tmp_path,
         [speaker, plugin("mute", register_words=mumble), plugin("loud", register_words=lambda: ["ahoy"])],
