@@ -16,7 +16,7 @@ class Timer:
 
     name: str
     every: timedelta
-    run: Callable[[], None]
+    run: Callable[[], object]
     first_after: timedelta | None = None
 
 

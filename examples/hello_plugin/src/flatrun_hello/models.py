@@ -3,14 +3,15 @@
 from datetime import datetime
 from typing import Any
 
-from peewee import CharField, Model
+from peewee import AutoField, CharField, Model
 
 from flatrun_core.db import UtcDateTimeField
 
 
-class Greeting(Model):  # type: ignore[misc]
+class Greeting(Model):
     """One greeting."""
 
+    id = AutoField()
     name = CharField(max_length=100, index=True)
     text = CharField(max_length=200)
     created_at = UtcDateTimeField(index=True)
