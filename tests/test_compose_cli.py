@@ -110,6 +110,22 @@ class TestArguments:
             compose.run(Project(name, project.directory, ()), "up")
         assert commands(programs) == []
 
+    def test_a_command_that_stops_containers_waits_for_the_list(
+        self, programs: RecordingPrograms, project: Project
+    ) -> None:
+        settled: list[str] = []
+        compose = ComposeCli(programs, lambda: None, settle=settled.append)
+        compose.run(project, "up", "-d")
+        assert settled == []
+        compose.run(project, "stop")
+        assert settled == ["shop"]
+
+    def test_the_engine_is_the_one_that_was_named(
+        self, programs: RecordingPrograms, project: Project
+    ) -> None:
+        ComposeCli(programs, lambda: None, "unix:///run/other.sock").run(project, "ps")
+        assert programs.calls[-1].env["DOCKER_HOST"] == "unix:///run/other.sock"
+
 
 def _values(args: tuple[str, ...], option: str) -> list[str]:
     return [value for name, value in itertools.pairwise(args) if name == option]

@@ -24,6 +24,7 @@ _HAS_ENV_FILES: Final = (2, 17)
 _PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _NUMBERS = re.compile(r"(\d+)\.(\d+)")
 _SECRET_NAME = re.compile(r"PASS|PWD|SECRET|TOKEN|KEY|CREDENTIAL|AUTH|DSN|_URL", re.IGNORECASE)
+_STOPPING: Final = (("stop",), ("kill",))
 _SHORTEST_SECRET: Final = 6
 _NO_PLUGIN = re.compile(
     r"unknown command: docker compose|'compose' is not a docker command|unknown flag: --project"
@@ -40,13 +41,21 @@ class _Found:
 class ComposeCli(Compose):
     """Compose as it is installed; which one that is, is found out at the first use and kept.
 
-    ``touch`` is called after each command, whatever came of it. ``host`` is the Engine's address, lest
-    a context in the user's Docker configuration lead compose to another one.
+    ``touch`` is called after each command, whatever came of it, and ``settle`` with the project's name
+    after one that stops containers. ``host`` is the Engine's address, lest a context in the user's
+    Docker configuration lead compose to another one.
     """
 
-    def __init__(self, programs: Programs, touch: Callable[[], None], host: str = "") -> None:
+    def __init__(
+        self,
+        programs: Programs,
+        touch: Callable[[], None],
+        host: str = "",
+        settle: Callable[[str], None] | None = None,
+    ) -> None:
         self._programs = programs
         self._touch = touch
+        self._settle = settle
         self._env = {"DOCKER_CLI_HINTS": "false", **({"DOCKER_HOST": host} if host else {})}
         self._found: _Found | None = None
 
@@ -63,6 +72,8 @@ class ComposeCli(Compose):
         command = self._command(project, self._installed())
         try:
             done = self._execute(project, (*command, *args), timeout)
+            if self._settle is not None and args[:1] in _STOPPING:
+                self._settle(project.name)
         finally:
             self._touch()
         if check and done.returncode != 0:
@@ -136,7 +147,9 @@ class ComposeCli(Compose):
 
 def compose_failure(command: str, output: str) -> FlatrunError:
     """The error of a command that failed, by what it printed."""
-    known = engine_missing(output, output=output) or known_refusal(output, output=output)
+    # The old compose says it by a stack trace, which is for nobody to read.
+    shown = {} if "Traceback (most recent call last)" in output else {"output": output}
+    known = engine_missing(output, **shown) or known_refusal(output, output=output)
     if known is not None:
         return known
     return Failed(

@@ -1,5 +1,6 @@
 """The Engine's door: reads with short limits, actions with the container's own, a list kept current."""
 
+import contextlib
 import json
 import logging
 import re
@@ -80,6 +81,19 @@ class DockerEngine(Engine):
     def touch(self) -> None:
         """Forget the kept list."""
         self._kept.touch()
+
+    def settle(self, project: str) -> None:
+        """Return when the list shows what was just done to a compose project's containers.
+
+        An Engine says that a container has stopped before its list does. It keeps the container
+        locked until then, and inspecting waits for that lock.
+        """
+        label = {"label": [f"{PROJECT_LABEL}={project}"]}
+        params = {"all": "1", "filters": json.dumps(label)}
+        with contextlib.suppress(FlatrunError, RefusedError):
+            for entry in self.client.request("GET", "/containers/json", params=params) or ():
+                self.inspect(entry["Id"])
+        self.touch()
 
     def container(self, ref: str) -> Container:
         """By id or name. What the kept list lacks is looked for once more in a new one."""
@@ -243,6 +257,8 @@ class DockerEngine(Engine):
     def _act(self, container_id: str, action: str, timeout: float) -> None:
         try:
             self._of_container("POST", container_id, f"/{action}", timeout=timeout)
+            with contextlib.suppress(FlatrunError):  # one that removes itself at its end is gone
+                self.inspect(container_id)  # see settle
         finally:
             self.touch()
 

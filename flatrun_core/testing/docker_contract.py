@@ -301,6 +301,17 @@ class ComposeContract:
             door.compose.run(project, "down", "-t", "0")
         assert door.of(project) == []
 
+    def test_what_a_command_did_is_listed_at_once(self, door: DockerDoor) -> None:
+        project, _ = door.up(f"{SLEEPER}\n{SLEEPER.replace('web', 'job')}")
+        for command, state in (
+            ("stop", "exited"),
+            ("start", "running"),
+            ("kill", "exited"),
+            ("up", "running"),
+        ):
+            door.compose.run(project, *((command, "-d") if command == "up" else (command,)))
+            assert [c.state for c in door.of(project)] == [state, state]
+
     def test_makes_replicas_and_removes_orphans(self, door: DockerDoor) -> None:
         two = f"{SLEEPER.replace('IMAGE', 'IMAGE, scale: 2')}\n{SLEEPER.replace('web', 'job')}"
         project, _ = door.up(two)
