@@ -91,3 +91,9 @@ def moment(name: str, time: str | None) -> int:
     """Nanoseconds since the epoch; 0 for none."""
     parameter = since_parameter(name, time).get(name)
     return int(parameter.replace(".", "")) if parameter else 0
+
+
+def published_port(text: str) -> tuple[int, str]:
+    """The host's port and the protocol of a port in Docker's notation."""
+    host, _, inside = text.partition("->")
+    return int(host.rpartition(":")[2]), inside.partition("/")[2]

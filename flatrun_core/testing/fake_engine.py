@@ -13,7 +13,7 @@ from flatrun_core.docker.logs import newest
 from flatrun_core.docker.refusals import engine_refusal
 from flatrun_core.errors import Conflict, DockerUnavailable, Failed, FlatrunError, NotFound
 from flatrun_core.ports.docker import Container, Engine, EngineEvent, EngineInfo, LogLine, LogStream
-from flatrun_core.testing.fake_containers import UP, FakeContainer, FakeLog, moment
+from flatrun_core.testing.fake_containers import UP, FakeContainer, FakeLog, moment, published_port
 
 NO_ADDRESSES: Final = "could not find an available, non-overlapping IPv4 address pool among the defaults"
 _EPOCH: Final = datetime(2024, 1, 1, tzinfo=UTC)
@@ -315,9 +315,9 @@ class FakeEngine(Engine):
 
     def check_ports(self, ports: Sequence[str], owner: FakeContainer | None = None) -> None:
         """Refuse published ports that another container which runs has."""
-        wanted = {_published(text) for text in ports}
+        wanted = {published_port(text) for text in ports}
         for other in self._containers.values():
-            taken = wanted & {_published(text) for text in other.ports} if other.state in UP else set()
+            taken = wanted & {published_port(text) for text in other.ports} if other.state in UP else set()
             if taken and other is not owner:
                 text = f"Bind for 0.0.0.0:{min(taken)[0]} failed: port is already allocated"
                 raise _refusal(text)
@@ -376,11 +376,6 @@ def _check_log(container: FakeContainer) -> None:
     if not container.keeps_log:
         text = "The container's logging driver 'none' keeps no log that can be read"
         raise Failed(text, code="LOGS_UNAVAILABLE")
-
-
-def _published(text: str) -> tuple[int, str]:
-    host, _, inside = text.partition("->")
-    return int(host.rpartition(":")[2]), inside.partition("/")[2]
 
 
 def _digest(text: str) -> str:
