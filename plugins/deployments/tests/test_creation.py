@@ -1,11 +1,15 @@
 """Creation: completely or not at all."""
 
+import contextlib
+import errno
+import os
 import socket
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +24,7 @@ from flatrun_core.ports.deployments import (
     Part,
     Rendered,
 )
+from flatrun_deployments import host_ports
 
 COMPOSE = "services:\n  web:\n    image: busybox\n    expose: ['80']\n"
 
@@ -274,6 +279,12 @@ def test_neither_compose_nor_template_is_refused(bench: Any) -> None:
     bench.refused(400, "COMPOSE_OR_TEMPLATE_REQUIRED", compose=None)
 
 
+def test_an_empty_compose_or_template_counts_as_left_out(bench: Any) -> None:
+    bench.refused(400, "COMPOSE_OR_TEMPLATE_REQUIRED", compose="", compose_content="", template_id="")
+    bench.create(compose=COMPOSE, compose_content="", template_id="")
+    bench.create(name="other", compose="", compose_content=COMPOSE)
+
+
 def test_the_other_spelling_of_compose_works_and_must_not_differ(bench: Any) -> None:
     bench.create(compose=None, compose_content=COMPOSE)
     bench.refused(400, "VALIDATION_ERROR", name="other", compose_content=COMPOSE + "#")
@@ -366,15 +377,49 @@ def test_a_port_of_another_deployment_is_in_use(bench: Any, free_port: int) -> N
     assert "'two'" in bench.refused(409, "PORT_IN_USE", port=free_port + 1)
 
 
-@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
-def test_a_port_bound_on_the_host_is_in_use(bench: Any, family: socket.AddressFamily) -> None:
-    try:
-        listener = socket.create_server(("localhost", 0), family=family)
-    except OSError:
-        pytest.skip("this host has no IPv6")
-    with listener:
+def test_a_port_bound_on_the_host_is_in_use(bench: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
         bench.refused(409, "PORT_IN_USE", port=listener.getsockname()[1])
     assert bench.tree() == {}
+
+
+class Sockets:
+    """The socket module of a host on which one step with IPv6 fails so."""
+
+    def __init__(self, step: str, reason: int) -> None:
+        self._failing = (step, reason)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(socket, name)
+
+    def socket(self, family: socket.AddressFamily, _kind: int) -> Any:
+        def step(name: str) -> None:
+            if family == socket.AF_INET6 and name == self._failing[0]:
+                raise OSError(self._failing[1], os.strerror(self._failing[1]))
+
+        step("socket")
+        return contextlib.nullcontext(
+            SimpleNamespace(setsockopt=lambda *_: None, bind=lambda _address: step("bind"))
+        )
+
+
+def test_a_port_bound_on_ipv6_alone_is_in_use(
+    bench: Any, free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_ports, "socket", Sockets("bind", errno.EADDRINUSE))
+    bench.refused(409, "PORT_IN_USE", port=free_port)
+    assert bench.tree() == {}
+
+
+@pytest.mark.parametrize(
+    ("step", "reason"),
+    [("socket", errno.EAFNOSUPPORT), ("bind", errno.EADDRNOTAVAIL), ("bind", errno.EACCES)],
+)
+def test_a_port_is_free_where_there_is_no_ipv6(
+    bench: Any, free_port: int, monkeypatch: pytest.MonkeyPatch, step: str, reason: int
+) -> None:
+    monkeypatch.setattr(host_ports, "socket", Sockets(step, reason))
+    assert bench.create(port=free_port)["name"] == "blog"
 
 
 def test_two_creations_at_once_cannot_have_one_port(bench: Any, free_port: int) -> None:
@@ -748,6 +793,26 @@ def test_at_most_five_earlier_compose_files_are_kept(bench: Any) -> None:
     bench.create(compose=COMPOSE)
     kept = [path.read_text() for path in sorted((bench.root / "blog").glob("docker-compose.yml.bak.*"))]
     assert kept == [f"{COMPOSE}# {number}\n" for number in range(3, 8)]
+
+
+def test_at_most_five_earlier_copies_of_every_other_file_are_kept(bench: Any) -> None:
+    folder = bench.root / "blog"
+    for number in range(8):
+        bench.create(env_vars=[{"key": "A", "value": str(number)}])
+        bench.client.delete("/api/deployments/blog")
+    bench.create()
+    assert [path.read_text() for path in sorted(folder.glob(".env.flatrun.bak.*"))] == [
+        f"A={number}\n" for number in range(2, 7)
+    ]
+    assert len(list(folder.glob("service.yml.bak.*"))) == 5
+
+
+def test_no_copy_changes_with_the_file_in_use(bench: Any) -> None:
+    folder = bench.root / "blog"
+    bench.create(env_vars=[{"key": "A", "value": "1"}])
+    bench.client.delete("/api/deployments/blog")
+    bench.create(env_vars=[{"key": "A", "value": "1"}])
+    assert [path.name for path in folder.iterdir() if path.is_file() and path.stat().st_nlink > 1] == []
 
 
 def _options() -> Any:
