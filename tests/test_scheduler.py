@@ -54,9 +54,7 @@ def test_a_timer_runs_again_and_again_until_the_stop(run: Callable[..., TimerThr
     ticks: list[float] = []
     thread = run(Timer("tick", OFTEN, lambda: ticks.append(time.monotonic())))
     wait_until(lambda: len(ticks) >= 3)
-    started = time.monotonic()
     assert thread.stop()
-    assert time.monotonic() - started < 0.5
     count = len(ticks)
     time.sleep(0.1)
     assert len(ticks) == count

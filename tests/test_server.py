@@ -212,9 +212,7 @@ def test_every_stream_has_a_thread_and_requests_keep_theirs(run: Callable[..., R
     followers = [running.open_stream() for _ in range(12)]
     assert all(follower.readline() == b"tick\n" for follower in followers)
     assert stream.open == 12
-    started = time.monotonic()
     assert running.get()[2] == b"hello"
-    assert time.monotonic() - started < 0.5
     stream.closing.set()
     assert all(follower.read().endswith(b"end\n") for follower in followers)
 
@@ -281,14 +279,15 @@ def test_the_end_reaches_streams_as_their_last_line(run: Callable[..., Running])
     assert not running.thread.is_alive()
 
 
-def test_the_end_does_not_wait_for_kept_connections(run: Callable[..., Running]) -> None:
+def test_the_end_does_not_wait_for_kept_connections(
+    run: Callable[..., Running], caplog: pytest.LogCaptureFixture
+) -> None:
     running = run(hello)
     connection = running.connect()
     connection.request("GET", "/")
     connection.getresponse().read()
-    started = time.monotonic()
     running.end()
-    assert time.monotonic() - started < 1
+    assert "still run" not in caplog.text
 
 
 def test_the_end_cuts_off_what_runs_too_long(
@@ -306,9 +305,7 @@ def test_the_end_cuts_off_what_runs_too_long(
     connection = running.connect()
     connection.request("GET", "/")
     assert entered.wait(5)
-    started = time.monotonic()
     running.end()
-    assert time.monotonic() - started < 3
     assert "still run" in caplog.text
     leave.set()
 

@@ -202,12 +202,10 @@ class EngineContract:
         reader = threading.Thread(target=lambda: lines.extend(followed))
         reader.start()
         time.sleep(0.1)
-        started = time.monotonic()
         followed.close()
         followed.close()
         reader.join(_PATIENCE)
         assert not reader.is_alive()
-        assert time.monotonic() - started < 1
         assert lines == []
 
     def test_following_a_stopped_container_ends(self, door: DockerDoor) -> None:

@@ -110,9 +110,7 @@ def test_names_that_are_none(module_panel: PanelProcess, busybox_image: str, nam
     ],
 )
 def test_compose_text_that_is_none(module_panel: PanelProcess, text: str) -> None:
-    begun = time.monotonic()
     refused(module_panel, 400, "COMPOSE_INVALID", compose=text)
-    assert time.monotonic() - begun < 5
 
 
 def test_compose_text_of_two_mebibytes(module_panel: PanelProcess) -> None:

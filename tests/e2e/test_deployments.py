@@ -6,12 +6,10 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import docker
-import pytest
 from flatrun_e2e.panel import PanelProcess
 from flatrun_e2e.sites import SERVICE, WEB, compose_of, containers, create, eventually, item, page
 
@@ -249,14 +247,3 @@ def test_the_command_does_the_same_from_a_script(
     assert flatrun("start", unique_name) == f"{unique_name}: started\n"
     assert "exists already" in flatrun("create", unique_name, "-f", str(file), code=1)
     assert "not found" in flatrun("stop", "e2e-nobody", code=1)
-
-
-def test_creating_takes_no_longer_than_compose_does(
-    module_panel: PanelProcess, busybox_image: str, unique_name: str
-) -> None:
-    """Not a benchmark: a guard against an accidental second, on whatever machine this runs."""
-    begun = time.monotonic()
-    create(module_panel, unique_name, compose_of(busybox_image, web=WEB))
-    assert time.monotonic() - begun < 10
-    with pytest.raises(StopIteration):
-        item(module_panel, unique_name + "-no")

@@ -392,7 +392,7 @@ class TestBadDays:
                 thread.start()
             for thread in threads:
                 thread.join(30)
-            assert time.monotonic() - started < 8
+            assert time.monotonic() - started < 25
             assert [type(result) for result in results] == [DockerUnavailable] * 9
         finally:
             os.kill(pid, signal.SIGCONT)

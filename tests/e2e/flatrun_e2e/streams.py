@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -46,15 +45,6 @@ class Stream:
     def ended(self) -> bool:
         """Whether the panel closed it."""
         return not self._thread.is_alive()
-
-    @property
-    def delays(self) -> list[float]:
-        """How long each line took from the container to here, in seconds."""
-        return [
-            came - datetime.fromisoformat(data["timestamp"][:26] + "+00:00").timestamp()
-            for came, event, data in self.received
-            if event == "log"
-        ]
 
     def last(self) -> tuple[str, dict[str, Any]]:
         """The last event, once the stream has ended."""
