@@ -204,6 +204,31 @@ def test_an_unknown_route_is_404_before_authentication(app: Flask) -> None:
     assert app.test_client().patch("/api/things/one").status_code == 405
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["/api/things%2Fone", "/api/things/a%2fb", "/api%2Fthings/one", "//api/things/one", "/api/things//one"],
+)
+def test_a_doubled_or_encoded_slash_is_an_unknown_route(app: Flask, things: Things, path: str) -> None:
+    # As waitress hands it over: decoded, and slashes at the beginning merged.
+    decoded = "/" + path.replace("%2F", "/").replace("%2f", "/").lstrip("/")
+    environ = {"REQUEST_URI": path, "RAW_URI": path, "PATH_INFO": decoded}
+    for send in (app.test_client().get, app.test_client().post):
+        answer = send(decoded, headers=auth(), environ_overrides=environ)
+        assert answer.status_code == 404
+        assert answer.get_json()["code"] == "NOT_FOUND"
+    assert not things.ran
+    assert things.journal.begun == []
+    assert things.journal.written == []
+
+
+def test_slashes_in_the_query_and_in_the_absolute_form_of_a_request_are_no_matter(app: Flask) -> None:
+    for uri in ("/api/things/one?next=//a%2Fb", "http://panel:1/api/things/one"):
+        answer = app.test_client().get(
+            "/api/things/one", headers=auth(), environ_overrides={"REQUEST_URI": uri}
+        )
+        assert answer.status_code == 200
+
+
 def test_permission_is_checked_before_scope_and_scope_before_the_body(app: Flask, flatrun_login: Any) -> None:
     nothing = flatrun_login(app, [])
     scoped = flatrun_login(app, ["things:write"], {"other": Level.ADMIN})

@@ -7,6 +7,7 @@ it stands in one ``before_request``, so nothing of a body is read for a request 
 import functools
 import hmac
 import logging
+import re
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, g, request
+from werkzeug.exceptions import NotFound as RouteNotFound
 
 from flatrun_core.access import declared
 from flatrun_core.api.blueprint import read_json
@@ -30,6 +32,7 @@ log = logging.getLogger(__name__)
 
 MUTATIONS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 ANONYMOUS = Identity(Actor("anonymous"), role="admin", permissions=None, unscoped=True)
+_ABSOLUTE_FORM = re.compile(r"^https?://[^/]*", re.IGNORECASE)  # as a client of a forward proxy sends it
 CORS_METHODS = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
 CORS_HEADERS = "Authorization, Content-Type, X-API-Key, X-Requested-With"
 
@@ -59,6 +62,8 @@ class Pipeline:
             return Response(status=204)
         if request.routing_exception is not None:
             return None
+        if _has_hidden_slash():
+            raise RouteNotFound
         access = self.access_of(request.endpoint, request.method)
         if access is None:  # start-up refuses such a route; this is the second lock on the door
             raise Forbidden("This route declares no access", code="ACCESS_UNDECLARED")
@@ -233,6 +238,17 @@ class Pipeline:
             response.headers["Access-Control-Allow-Methods"] = CORS_METHODS
             response.headers["Access-Control-Allow-Headers"] = CORS_HEADERS
             response.headers["Access-Control-Max-Age"] = "600"
+
+
+def _has_hidden_slash() -> bool:
+    """Whether the path as it was sent has a doubled or an encoded slash.
+
+    The router sees the path decoded and its slashes merged by the server, where
+    ``/deployments/a%2Fstart`` would be the action of another deployment.
+    """
+    sent = str(request.environ.get("REQUEST_URI", "")).partition("?")[0]
+    path = _ABSOLUTE_FORM.sub("", sent).lower()
+    return "//" in path or "%2f" in path
 
 
 def _leave_session(error: BaseException | None) -> None:
