@@ -13,12 +13,11 @@ OPTIONS = ("use_shared_database", "existing_database_container", "databases", "r
 
 
 def new_deployment(body: Mapping[str, Any]) -> NewDeployment:
-    """A validated body as a request to the service."""
-    compose = body["compose"] if body["compose"] is not None else body["compose_content"]
+    """A validated body as a request to the service; clients send an empty text for what they leave out."""
     return NewDeployment(
         name=body["name"],
-        compose=compose,
-        template_id=body["template_id"],
+        compose=body["compose"] or body["compose_content"] or None,
+        template_id=body["template_id"] or None,
         port=body["port"],
         auto_start=body["auto_start"],
         metadata=body["metadata"],

@@ -5,11 +5,12 @@ same journal takes everything back after a failure and, at the next start, after
 """
 
 import fcntl
+import glob
 import json
 import logging
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
@@ -144,10 +145,8 @@ class Construction:
 
     def finish(self) -> None:
         """Nothing more is to be done for this creation; never raises, the deployment stands."""
-        name = compose_file.CANDIDATES[0]
         try:
-            for old in sorted(self.path.glob(f"{name}.bak.*"), reverse=True)[KEPT_BACKUPS:]:
-                old.unlink(missing_ok=True)
+            _tidy_backups(self.path, self._journal)
             (self.path / FINISHING_MARKER).unlink(missing_ok=True)
         except OSError as exc:
             log.warning(
@@ -201,6 +200,8 @@ def resume_finishing(path: Path) -> str | None:
     if lock is None:
         return None
     (path / REMOVED_MARKER).unlink(missing_ok=True)
+    if journal := Journal.read(marker):
+        _tidy_backups(path, journal)
     marker.unlink(missing_ok=True)
     os.close(lock)
     return f"the creation of '{path.name}' was cut off after its files stood; it may have to be started"
@@ -251,6 +252,17 @@ def _keep(source: Path, backup: Path) -> None:
         shutil.copy2(source, backup)
 
 
+def _tidy_backups(path: Path, journal: Journal) -> None:
+    """Keep the newest copies of each file, and none that is a second name of the file in use."""
+    for relative in journal.saved:
+        file, backup = inside(path, relative), inside(path, journal.backup_of(relative))
+        if file.exists() and backup.exists() and file.samefile(backup):
+            # Nothing replaced it, so an edit in place would change the copy with it.
+            backup.unlink()
+        for old in sorted(_copies(file), reverse=True)[KEPT_BACKUPS:]:
+            old.unlink(missing_ok=True)
+
+
 def _write_marker(folder: Path, journal: Journal) -> int:
     marker = folder / CREATING_MARKER
     files.atomic_write(marker, json.dumps(asdict(journal)).encode(), mode=0o600)
@@ -291,12 +303,28 @@ def _missing_folders(path: Path, planned: Iterable[str], folders: Iterable[str])
 
 
 def _free_stamp(path: Path, relatives: Sequence[str]) -> str:
-    moment = datetime.now(UTC)
-    while True:
-        stamp = moment.strftime(STAMP)
-        if not any(os.path.lexists(path / f"{relative}.bak.{stamp}") for relative in relatives):
-            return stamp
+    """Now, or the second after the newest copy: one in a gap that pruning left would count as the oldest."""
+    files_ = [inside(path, relative) for relative in relatives]
+    moment = datetime.now(UTC).replace(microsecond=0)
+    latest = moment + timedelta(hours=1)  # what is named still later, a wrong clock has named
+    for copy in (copy for file in files_ for copy in _copies(file)):
+        stamp = _moment_of(copy)
+        if stamp is not None and moment <= stamp < latest:
+            moment = stamp + timedelta(seconds=1)
+    while any(os.path.lexists(f"{file}.bak.{moment.strftime(STAMP)}") for file in files_):
         moment += timedelta(seconds=1)
+    return moment.strftime(STAMP)
+
+
+def _copies(file: Path) -> Iterator[Path]:
+    return file.parent.glob(f"{glob.escape(file.name)}.bak.*")
+
+
+def _moment_of(copy: Path) -> datetime | None:
+    try:
+        return datetime.strptime(copy.name.rpartition(".")[2], STAMP).replace(tzinfo=UTC)
+    except ValueError:
+        return None
 
 
 def _sync(folder: Path) -> None:

@@ -95,7 +95,7 @@ class CreateSchema(InputSchema):
     @fields.validates_schema
     def _one_spelling(self, data: dict[str, Any], **_: Any) -> None:
         compose, content = data.get("compose"), data.get("compose_content")
-        if compose is not None and content is not None and compose != content:
+        if compose and content and compose != content:
             raise fields.ValidationError("differs from compose", "compose_content")
 
 
