@@ -4,7 +4,6 @@ Every attempt starts from nothing (a new plugin manager, new services, a new Fla
 nothing half made is ever undone by hand: an application on which a registration failed is dropped.
 """
 
-import importlib.metadata
 import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -17,14 +16,13 @@ from flask import Flask
 from flatrun_core.access import declared
 from flatrun_core.errors import StartupError
 from flatrun_core.hooks import PluginFailure, Results, describe
-from flatrun_core.plugins import CORE, PluginRecord, order
+from flatrun_core.plugins import CORE, PluginRecord, first_party, order
 from flatrun_core.ports.auth import Access, Permission
 from flatrun_core.ports.settings import SettingsGroup
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-DISTRIBUTION = "flatrun-core"
 _PARAMETER = re.compile(r"<[^<>]+>")
 _LOGICAL = re.compile(r"^[a-z][a-z0-9_]*$")
 
@@ -198,12 +196,3 @@ class RouteTable:
             raise PluginFailure(
                 slug, f"{route} declares a level but has neither <name> nor a deployment resolver"
             )
-
-
-def first_party() -> frozenset[str]:
-    """Slugs that the core's own extras name."""
-    try:
-        extras = importlib.metadata.metadata(DISTRIBUTION).get_all("Provides-Extra") or []
-    except importlib.metadata.PackageNotFoundError:
-        return frozenset()
-    return frozenset(extra.replace("-", "_") for extra in extras) | frozenset(extras)

@@ -18,6 +18,7 @@ from flatrun_core.markers import ENTRY_POINT_GROUP, HOOK_API, PROJECT
 log = logging.getLogger(__name__)
 
 CORE = "core"
+DISTRIBUTION = "flatrun-core"
 
 
 class Status(enum.StrEnum):
@@ -135,6 +136,15 @@ def order(records: Sequence[PluginRecord]) -> list[PluginRecord]:
         ordered.append(first)
         placed.add(first.slug)
     return ordered
+
+
+def first_party() -> frozenset[str]:
+    """Slugs that the core's own extras name."""
+    try:
+        extras = importlib.metadata.metadata(DISTRIBUTION).get_all("Provides-Extra") or []
+    except importlib.metadata.PackageNotFoundError:
+        return frozenset()
+    return frozenset(extra.replace("-", "_") for extra in extras) | frozenset(extras)
 
 
 def build_manager(records: Sequence[PluginRecord], core: ModuleType) -> pluggy.PluginManager:

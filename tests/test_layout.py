@@ -1,6 +1,7 @@
 """One list of plugins, the folders; everything else that names plugins is held to it."""
 
 import configparser
+import importlib
 import importlib.util
 import re
 import shutil
@@ -103,6 +104,18 @@ def test_a_new_plugin_passes_its_tests_at_once(new_plugin: Any, tmp_path: Path) 
     assert run.returncode == 0, run.stdout + run.stderr
 
 
+def test_a_new_plugin_stands_beside_the_example_it_was_copied_from(
+    new_plugin: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flatrun_app: Any
+) -> None:
+    new_plugin.main(["night_watch", "--into", str(tmp_path / "night_watch")])
+    monkeypatch.syspath_prepend(str(tmp_path / "night_watch" / "src"))
+    plugins = [
+        importlib.import_module(name) for name in ("flatrun_night_watch.plugin", "flatrun_hello.plugin")
+    ]
+    document = flatrun_app(plugins=plugins).extensions["flatrun"].document
+    assert {"HelloGreeting", "NightWatchGreeting"} <= set(document["components"]["schemas"])
+
+
 @pytest.mark.parametrize(
     "slug", ["", "Up", "two__scores", "-dash", "a/b", "..", "1st", "core", "hello", "a\n"]
 )
@@ -128,8 +141,8 @@ def test_a_new_plugin_below_plugins_is_enlisted_in_extras_and_tox(
     for name in ("setup.cfg", "tox.ini"):
         shutil.copy(ROOT / name, tmp_path / name)
     monkeypatch.setattr(new_plugin, "ROOT", tmp_path)
-    new_plugin.enlist("greeter")
+    new_plugin.enlist("not_yet_there")
     extras = config(tmp_path / "setup.cfg")["options.extras_require"]
-    assert extras["greeter"] == f"flatrun-greeter=={version()}"
-    assert f"flatrun-greeter=={version()}" in extras["all"]
-    assert "greeter" in (tmp_path / "tox.ini").read_text()
+    assert extras["not_yet_there"] == f"flatrun-not-yet-there=={version()}"
+    assert f"flatrun-not-yet-there=={version()}" in extras["all"]
+    assert "not_yet_there" in (tmp_path / "tox.ini").read_text()

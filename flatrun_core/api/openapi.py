@@ -2,16 +2,19 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flask_smorest
 from apispec import APISpec
+from apispec.ext.marshmallow import MarshmallowPlugin
+from apispec.ext.marshmallow.common import resolve_schema_cls
 from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from flask import Flask
 
 from flatrun_core.api.errors import ErrorSchema
 from flatrun_core.api.examples import example_of
+from flatrun_core.plugins import first_party
 from flatrun_core.ports.auth import Access
 from flatrun_core.ports.settings import SettingsGroup
 
@@ -66,12 +69,33 @@ def make_api(app: Flask, version: str) -> FlatrunApi:
     app.config.update(
         API_TITLE=TITLE, API_VERSION=version, OPENAPI_VERSION=OPENAPI_VERSION, OPENAPI_URL_PREFIX=None
     )
-    api = FlatrunApi(app)
+    plugin = MarshmallowPlugin(schema_name_resolver=_schema_names(first_party()))
+    api = FlatrunApi(app, spec_kwargs={"marshmallow_plugin": plugin})
     content = {"application/json": {"schema": ErrorSchema}}
     api.spec.components.response("ERROR", {"description": "The request failed", "content": content})
     for name, scheme in _SCHEMES.items():
         api.spec.components.security_scheme(name, scheme)
     return api
+
+
+def _schema_names(first_party: frozenset[str]) -> Callable[[Any], str]:
+    """Names of schemas in the document; a stranger's carry the name of their plugin.
+
+    So no two plugins clash, and a name never depends on what else is installed.
+    """
+
+    def name(schema: Any) -> str:
+        found = resolve_schema_cls(schema)
+        kind = found[0] if isinstance(found, list) else found
+        plain = kind.__name__.removesuffix("Schema") or kind.__name__
+        package = kind.__module__.partition(".")[0]
+        slug = package.removeprefix("flatrun_")
+        if package == "flatrun_core" or slug in first_party:
+            return str(plain)
+        prefix = "".join(word.capitalize() for word in re.split(r"[^A-Za-z0-9]+", slug))
+        return str(plain) if plain.startswith(prefix) else f"{prefix}{plain}"
+
+    return name
 
 
 def build_document(api: FlatrunApi, accesses: dict[tuple[str, str], tuple[str, Access]]) -> dict[str, Any]:
