@@ -204,6 +204,7 @@ def _new_panel(
         jobs=jobs,
         job_kinds=kinds,
         watcher=Watcher(engine),
+        programs=programs,
         state_folder=state_folder,
     )
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from flatrun_core.db import MigrationSet, PanelDatabase
     from flatrun_core.docker.watcher import Watcher
     from flatrun_core.jobs import JobRunner
+    from flatrun_core.programs import ProgramRunner
     from flatrun_core.settings import SettingsSource, SettingsStore
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ class Panel:
     jobs: "JobRunner"
     job_kinds: dict[str, JobKind]
     watcher: "Watcher"
+    programs: "ProgramRunner"
     state_folder: Path
     migrations: "Sequence[MigrationSet]" = ()
     permissions: Sequence[Permission] = ()
@@ -82,5 +84,6 @@ class Panel:
             self._timers.stop()
         self.jobs.stop(STOP_JOBS_WITHIN)
         self.hooks.notify("flatrun_on_shutdown", reverse=True)
+        self.programs.stop()
         self.watcher.stop()
         self.database.close()

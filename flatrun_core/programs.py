@@ -7,6 +7,7 @@ import re
 import selectors
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -46,6 +47,9 @@ class ProgramRunner(Programs):
         self._environ.setdefault("PATH", os.defpath)
         self._environ.setdefault("HOME", str(Path("~").expanduser()))
         self._grace = grace
+        self._lock = threading.Lock()
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._stopped = False
 
     def run(
         self,
@@ -58,12 +62,14 @@ class ProgramRunner(Programs):
     ) -> Completed:
         """Run to the end; see the port. What the program left running in its group ends with it."""
         started = time.monotonic()
-        process = _start(tuple(args), cwd, {**self._environ, **(env or {})}, stdin is not None)
+        process = self._start(tuple(args), cwd, {**self._environ, **(env or {})}, stdin is not None)
         reader = _Reader(process, stdin)
         ended = False
         try:
             ended = reader.drain(started + timeout)
         finally:
+            with self._lock:
+                self._running.discard(process)
             # In this order: what a program says at its end must not meet a closed pipe.
             _end_group(process, 0.0 if ended else self._grace)
             reader.close()
@@ -74,6 +80,37 @@ class ProgramRunner(Programs):
             raise TimedOut(text, output=reader.output())
         logger.debug("%s ended with %d after %.2f s", name, process.returncode, time.monotonic() - started)
         return Completed(tuple(args), process.returncode, reader.stdout(), reader.output())
+
+    def stop(self) -> None:
+        """End what still runs and start nothing more: a program must not work on when nobody holds its lock.
+
+        Returns once all have ended, within the grace and a moment.
+        """
+        with self._lock:
+            self._stopped = True
+        self._signal(signal.SIGTERM)
+        until = time.monotonic() + self._grace
+        while self._running and time.monotonic() < until:
+            time.sleep(_POLL)
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        # Under the lock, because what is in the set is not reaped yet: the number is still its own.
+        with self._lock:
+            for process in self._running:
+                logger.warning("process %d is sent %s, as the panel stops", process.pid, number.name)
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(process.pid, number)
+
+    def _start(
+        self, args: tuple[str, ...], cwd: Path | None, env: Mapping[str, str], with_input: bool
+    ) -> subprocess.Popen[bytes]:
+        with self._lock:
+            if self._stopped:
+                raise Unavailable("The panel is stopping", code="SHUTTING_DOWN")
+            process = _start(args, cwd, env, with_input)
+            self._running.add(process)
+        return process
 
 
 def _start(

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,31 @@ class TestLimit:
 
     def test_a_program_ended_by_a_signal(self, runner: ProgramRunner) -> None:
         assert shell(runner, "kill -9 $$").returncode == -signal.SIGKILL
+
+
+class TestStop:
+    def test_what_runs_is_ended_and_nothing_starts_any_more(
+        self, runner: ProgramRunner, tmp_path: Path
+    ) -> None:
+        script = "%s; echo $$ > {0}.new; mv {0}.new {0}; while :; do sleep 0.05; done"
+        files = [tmp_path / "polite", tmp_path / "deaf"]
+        with ThreadPoolExecutor(2) as pool:
+            polite = pool.submit(shell, runner, script.format(files[0]) % "true")
+            deaf = pool.submit(shell, runner, script.format(files[1]) % 'trap "" TERM')
+            until = time.monotonic() + 10
+            while not all(file.exists() for file in files) and time.monotonic() < until:
+                time.sleep(0.01)
+            pids = [int(file.read_text()) for file in files]
+            runner.stop()
+            assert polite.result(timeout=10).returncode == -signal.SIGTERM
+            assert deaf.result(timeout=10).returncode == -signal.SIGKILL
+        assert all(gone(pid) for pid in pids)
+        with pytest.raises(Unavailable, match="stopping"):
+            shell(runner, "true")
+
+    def test_nothing_to_end(self, runner: ProgramRunner) -> None:
+        shell(runner, "true")
+        runner.stop()
 
 
 class TestSurroundings:
