@@ -20,6 +20,7 @@ from flatrun_core.ports.settings import SettingsGroup
 
 TITLE = "Flatrun"
 OPENAPI_VERSION = "3.0.3"
+_OURS = ("flatrun_core", "flask_smorest")
 _INFO = {
     "description": (
         "Folders with a compose file become hosted sites. Every failure has the body "
@@ -90,7 +91,7 @@ def _schema_names(first_party: frozenset[str]) -> Callable[[Any], str]:
         plain = kind.__name__.removesuffix("Schema") or kind.__name__
         package = kind.__module__.partition(".")[0]
         slug = package.removeprefix("flatrun_")
-        if package == "flatrun_core" or slug in first_party:
+        if package in _OURS or slug in first_party:
             return str(plain)
         prefix = "".join(word.capitalize() for word in re.split(r"[^A-Za-z0-9]+", slug))
         return str(plain) if plain.startswith(prefix) else f"{prefix}{plain}"
