@@ -1,7 +1,10 @@
 """Compose's arguments, its output and its failures."""
 
 import itertools
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,6 +23,7 @@ from flatrun_core.errors import (
     Unavailable,
 )
 from flatrun_core.ports.docker import Project
+from flatrun_core.ports.programs import Completed
 from flatrun_core.testing.programs import RecordingPrograms
 
 V2, V1 = ("docker", "compose"), ("docker-compose",)
@@ -75,16 +79,13 @@ class TestArguments:
         assert compose.version() == "2.26.1-4"
         assert len(programs.calls) == 4
 
-    def test_the_environment_file_comes_after_the_users_own(
+    def test_the_environment_files_keep_their_order(
         self, compose: ComposeCli, programs: RecordingPrograms, project: Project
     ) -> None:
-        ours = project.directory / ".env.flatrun"
-        with_file = Project(project.name, project.directory, project.files, ours)
-        compose.run(with_file, "ps")
-        assert _values(programs.calls[-1].args, "--env-file") == [str(ours)]
-        (project.directory / ".env").write_text("A=b\n")
-        compose.run(with_file, "ps")
-        assert _values(programs.calls[-1].args, "--env-file") == [str(project.directory / ".env"), str(ours)]
+        files = (project.directory / ".env", project.directory / ".env.flatrun")
+        for some in (files, files[::-1], files[:1], ()):
+            compose.run(replace(project, env_files=some), "ps")
+            assert _values(programs.calls[-1].args, "--env-file") == [str(file) for file in some]
 
     @pytest.mark.parametrize(
         ("version", "progress", "files"),
@@ -96,8 +97,10 @@ class TestArguments:
         programs = RecordingPrograms()
         programs.answer((*V2, "version"), stdout=version)
         compose = ComposeCli(programs, lambda: None)
-        (project.directory / ".env").touch()
-        compose.run(Project("p", project.directory, (), project.directory / "own"), "ps")
+        both = (project.directory / ".env", project.directory / "own")
+        for file in both:
+            file.touch()
+        compose.run(Project("p", project.directory, (), both), "ps")
         assert ("--progress" in programs.calls[-1].args) is progress
         assert len(_values(programs.calls[-1].args, "--env-file")) == files
         assert compose.version() == version.removeprefix("v")
@@ -148,6 +151,31 @@ class TestWhichCompose:
         )
         assert compose.config(project)["services"] == {"web": {"image": "x"}}
         assert "config" in programs.calls[-1].args
+
+    def test_one_that_takes_one_environment_file_gets_them_put_together(self, project: Project) -> None:
+        texts: list[bytes] = []
+
+        class Reading(RecordingPrograms):
+            def run(self, args: Sequence[str], **more: Any) -> Completed:
+                texts.extend(Path(file).read_bytes() for file in _values(tuple(args), "--env-file"))
+                return super().run(args, **more)
+
+        programs = Reading()
+        programs.answer(V2, error=Unavailable("no docker"))
+        programs.answer((*V1, "version", "--short"), stdout="1.29.2\n")
+        own, ours = project.directory / ".env", project.directory / ".env.flatrun"
+        own.write_bytes(b"A=1\nB=2")
+        ours.write_bytes(b"\xef\xbb\xbfB=3\n")
+        compose = ComposeCli(programs, lambda: None)
+        compose.run(replace(project, env_files=(own, ours)), "up")
+        assert texts == [b"A=1\nB=2\nB=3\n"]
+        (temporary,) = _values(programs.calls[-1].args, "--env-file")
+        assert not Path(temporary).exists()
+        compose.run(replace(project, env_files=(ours,)), "up")
+        assert _values(programs.calls[-1].args, "--env-file") == [str(ours)]
+        own.unlink()
+        with pytest.raises(Failed, match=r"\.env cannot be read"):
+            compose.run(replace(project, env_files=(own, ours)), "up")
 
     def test_none_is_said_and_looked_for_again(self, project: Project) -> None:
         programs = RecordingPrograms()
@@ -282,7 +310,7 @@ class TestFailures:
             "DATABASE_URL=mysql://u:correct horse@database/x\nAPI_KEY=k\n"
         )
         env = {"REGISTRY_TOKEN": "tok-en-123", "FLATRUN_UID": "1000"}
-        secretive = Project("shop", project.directory, project.files, env_file, env)
+        secretive = Project("shop", project.directory, project.files, (env_file,), env)
         printed = (
             "invalid: mysql://u:correct horse@database/x and correct horse "
             "and tok-en-123 on database, k 1000\n"

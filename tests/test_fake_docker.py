@@ -8,13 +8,8 @@ import pytest
 
 from flatrun_core.errors import DockerUnavailable, Failed, Invalid, TimedOut
 from flatrun_core.ports.docker import Container, EngineEvent
-from flatrun_core.testing.docker_contract import (
-    SLEEPER,
-    ComposeContract,
-    DockerDoor,
-    EngineContract,
-    cleared,
-)
+from flatrun_core.testing.docker_contract import ComposeContract, EngineContract
+from flatrun_core.testing.docker_door import SLEEPER, DockerDoor, cleared
 from flatrun_core.testing.fake_docker import FakeCompose, FakeEngine
 
 

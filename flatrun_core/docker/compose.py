@@ -3,13 +3,13 @@
 import json
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
+from flatrun_core.docker.env_files import env_file_options
 from flatrun_core.docker.refusals import engine_missing, known_refusal
 from flatrun_core.errors import Failed, FlatrunError, Invalid, TimedOut, Unavailable
 from flatrun_core.ports.docker import Compose, Project
@@ -66,12 +66,12 @@ class ComposeCli(Compose):
     def run(self, project: Project, *args: str, timeout: float = 600.0, check: bool = True) -> Completed:
         """Run one command; see the port.
 
-        Values of secrets in ``project.env_file`` and the project's folder are left out of ``output``;
+        Values of secrets in ``project.env_files`` and the project's folder are left out of ``output``;
         ``stdout`` is as it came.
         """
-        command = self._command(project, self._installed())
+        found = self._installed()
         try:
-            done = self._execute(project, (*command, *args), timeout)
+            done = self._execute(project, found, args, timeout)
             if self._settle is not None and args[:1] in _STOPPING:
                 self._settle(project.name)
         finally:
@@ -84,7 +84,7 @@ class ComposeCli(Compose):
         """The normalised document; secrets that the file names are in it."""
         found = self._installed()
         form = () if found.numbers < (2, 0) else ("--format", "json")
-        done = self._execute(project, (*self._command(project, found), "config", *form), _CONFIG_TIMEOUT)
+        done = self._execute(project, found, ("config", *form), _CONFIG_TIMEOUT)
         if done.returncode != 0:
             text = f"Compose refuses the file: {_reason(done.output)}"
             raise Invalid(text, code="COMPOSE_INVALID", output=done.output)
@@ -117,24 +117,12 @@ class ComposeCli(Compose):
             return None
         return _Found(command, done.stdout.strip().removeprefix("v"), (int(numbers[1]), int(numbers[2])))
 
-    def _command(self, project: Project, found: _Found) -> tuple[str, ...]:
-        if not _PROJECT.fullmatch(project.name):
-            raise Invalid(f"'{project.name}' cannot be the name of a compose project", code="COMPOSE_INVALID")
-        args = [*found.command, "--project-name", project.name, "--project-directory", str(project.directory)]
-        for file in project.files:
-            args += ["-f", str(file)]
-        for file in _env_files(project, found):
-            args += ["--env-file", str(file)]
-        if found.numbers >= (2, 0):
-            args += ["--ansi", "never"]
-        if found.numbers >= _HAS_PROGRESS:
-            args += ["--progress", "plain"]
-        return tuple(args)
-
-    def _execute(self, project: Project, args: tuple[str, ...], timeout: float) -> Completed:
+    def _execute(self, project: Project, found: _Found, args: tuple[str, ...], timeout: float) -> Completed:
+        env = {**project.env, **self._env}
         try:
-            env = {**project.env, **self._env}
-            done = self._programs.run(args, timeout=timeout, cwd=project.directory, env=env)
+            with env_file_options(project.env_files, several=found.numbers >= _HAS_ENV_FILES) as variables:
+                command = (*_command(project, found, variables), *args)
+                done = self._programs.run(command, timeout=timeout, cwd=project.directory, env=env)
         except TimedOut as exc:
             output = _cleaned(str(exc.details.get("output", "")), project)
             raise TimedOut(
@@ -143,6 +131,20 @@ class ComposeCli(Compose):
         if done.returncode != 0 and _NO_PLUGIN.search(done.output):
             self._found = None  # it was removed or replaced: look again at the next use
         return replace(done, output=_cleaned(done.output, project))
+
+
+def _command(project: Project, found: _Found, variables: Sequence[str]) -> tuple[str, ...]:
+    if not _PROJECT.fullmatch(project.name):
+        raise Invalid(f"'{project.name}' cannot be the name of a compose project", code="COMPOSE_INVALID")
+    args = [*found.command, "--project-name", project.name, "--project-directory", str(project.directory)]
+    for file in project.files:
+        args += ["-f", str(file)]
+    args += variables
+    if found.numbers >= (2, 0):
+        args += ["--ansi", "never"]
+    if found.numbers >= _HAS_PROGRESS:
+        args += ["--progress", "plain"]
+    return tuple(args)
 
 
 def compose_failure(command: str, output: str) -> FlatrunError:
@@ -157,16 +159,6 @@ def compose_failure(command: str, output: str) -> FlatrunError:
     )
 
 
-def _env_files(project: Project, found: _Found) -> Iterator[Path]:
-    if project.env_file is None:
-        return
-    # Naming one file makes compose forget the folder's own, which the user's text may rely on.
-    own = project.directory / ".env"
-    if found.numbers >= _HAS_ENV_FILES and own != project.env_file and own.is_file():
-        yield own
-    yield project.env_file
-
-
 def _cleaned(output: str, project: Project) -> str:
     for secret in _secrets(project):
         output = output.replace(secret, "********")
@@ -175,9 +167,9 @@ def _cleaned(output: str, project: Project) -> str:
 
 def _secrets(project: Project) -> list[str]:
     pairs = list(project.env.items())
-    if project.env_file is not None:
+    for file in project.env_files:
         try:
-            lines = project.env_file.read_text("utf-8", "replace").splitlines()
+            lines = file.read_text("utf-8", "replace").splitlines()
         except OSError:
             lines = []
         pairs += [

@@ -192,12 +192,16 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A compose project on disk: ``files`` in the order of ``-f``, ``env`` added to the process."""
+    """A compose project on disk: ``files`` in the order of ``-f``, ``env`` added to the process.
+
+    Of a variable that several of ``env_files`` set the last one counts; when any is named, the
+    folder's own ``.env`` is read only if it is among them.
+    """
 
     name: str
     directory: Path
     files: tuple[Path, ...]
-    env_file: Path | None = None
+    env_files: tuple[Path, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
 
 

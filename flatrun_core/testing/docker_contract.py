@@ -5,80 +5,15 @@ A subclass gives the fixture ``door``; each test makes compose projects in a fol
 
 import threading
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from flatrun_core.errors import Conflict, Failed, FlatrunError, Invalid, NotFound
-from flatrun_core.ports.docker import Compose, Container, Engine, EngineEvent, LogLine, Project
-
-_PATIENCE = 10.0
-
-
-@dataclass
-class DockerDoor(ABC):
-    """Both halves of the door, an image with a shell, a folder, and names that nobody else uses."""
-
-    engine: Engine
-    compose: Compose
-    image: str
-    folder: Path
-    new_name: Callable[[], str]
-    free_port: Callable[[], int]
-    made: list[Project] = field(default_factory=list)
-
-    @abstractmethod
-    def write(self, container: Container, line: str, stream: str = "stdout") -> None:
-        """Let a container print a line."""
-
-    def project(self, services: str, *, rest: str = "", env: str | None = None) -> Project:
-        """A project of these services (YAML, one a line, ``IMAGE`` stands for the image and its init)."""
-        name = self.new_name()
-        folder = self.folder / name
-        folder.mkdir()
-        lines = [f"  {line}" for line in services.strip().splitlines()]
-        image = f"image: {self.image}, init: true, pull_policy: never"
-        text = "\n".join(["services:", *lines, rest]).replace("IMAGE", image)
-        (folder / "compose.yml").write_text(text)
-        env_file = None
-        if env is not None:
-            env_file = folder / ".env.flatrun"
-            env_file.write_text(env)
-        project = Project(name, folder, (folder / "compose.yml",), env_file)
-        self.made.append(project)
-        return project
-
-    def up(self, services: str, **more: Any) -> tuple[Project, Container]:
-        """A project that runs, and its first container."""
-        project = self.project(services, **more)
-        self.compose.run(project, "up", "-d")
-        return project, self.of(project)[0]
-
-    def of(self, project: Project) -> list[Container]:
-        """A project's containers by service and number."""
-        found = [c for c in self.engine.containers() if c.project == project.name]
-        return sorted(found, key=lambda c: (c.service or "", c.number))
-
-    def clear(self) -> None:
-        """Remove what was made."""
-        for project in self.made:
-            self.compose.run(project, "down", "-v", "-t", "0", "--remove-orphans", check=False)
-
-
-SLEEPER = 'web: {IMAGE, command: ["sleep", "1000"]}'
-
-
-def until(condition: Callable[[], Any], what: str) -> Any:
-    """Wait for something that comes by itself."""
-    end = time.monotonic() + _PATIENCE
-    while not (found := condition()):
-        assert time.monotonic() < end, f"waited in vain: {what}"
-        time.sleep(0.02)
-    return found
+from flatrun_core.ports.docker import Container, EngineEvent, LogLine, Project
+from flatrun_core.testing.docker_door import PATIENCE, SLEEPER, DockerDoor, until
 
 
 class EngineContract:
@@ -204,7 +139,7 @@ class EngineContract:
         time.sleep(0.1)
         followed.close()
         followed.close()
-        reader.join(_PATIENCE)
+        reader.join(PATIENCE)
         assert not reader.is_alive()
         assert lines == []
 
@@ -348,12 +283,20 @@ class ComposeContract:
         assert caught.value.code == "PORT_IN_USE"
         assert str(port) in caught.value.message
 
-    def test_reads_values_from_the_environment_file(self, door: DockerDoor) -> None:
-        service = 'web: {IMAGE, command: ["sleep", "1000"], environment: {A: "${VALUE}", B: "${OWN}"}}'
+    def test_reads_values_from_the_environment_files(self, door: DockerDoor) -> None:
+        service = 'web: {IMAGE, environment: {A: "${VALUE-none}", B: "${OWN-none}"}}'
         project = door.project(service, env='VALUE="given by the panel"\n')
-        (project.directory / ".env").write_text("OWN=the user's\nVALUE=less\n")
-        environment = door.compose.config(project)["services"]["web"]["environment"]
-        assert environment == {"A": "given by the panel", "B": "the user's"}
+        own = project.directory / ".env"
+        own.write_text("OWN=the user's\nVALUE=less\n")
+
+        def seen(*files: Path) -> Any:
+            document = door.compose.config(replace(project, env_files=files))
+            return document["services"]["web"]["environment"]
+
+        assert seen(own, *project.env_files) == {"A": "given by the panel", "B": "the user's"}
+        assert seen(*project.env_files, own) == {"A": "less", "B": "the user's"}
+        assert seen(*project.env_files) == {"A": "given by the panel", "B": "none"}
+        assert seen() == {"A": "less", "B": "the user's"}
 
     def test_shows_the_normalised_document(self, door: DockerDoor) -> None:
         project = door.project('web: {IMAGE, ports: ["8080:80"], environment: ["A=b"]}')
@@ -388,9 +331,3 @@ def _at_least(count: int, lines: list[LogLine]) -> list[LogLine] | None:
 
 def _actions(events: list[EngineEvent], container: Container) -> list[str]:
     return [event.action for event in events if event.container_id == container.id]
-
-
-def cleared(door: DockerDoor) -> Iterator[DockerDoor]:
-    """For a fixture: the door, and afterwards nothing of what was made."""
-    yield door
-    door.clear()

@@ -141,8 +141,7 @@ def _merge(under: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 def _environment(project: Project) -> dict[str, str]:
     found: dict[str, str] = {}
-    files = [project.env_file] if project.env_file else []
-    for file in [project.directory / ".env", *files]:
+    for file in project.env_files or (project.directory / ".env",):
         if file.is_file():
             for line in file.read_text("utf-8").splitlines():
                 name, mark, value = line.partition("=")

@@ -181,6 +181,26 @@ def test_variables_reach_the_containers_and_an_edited_file_takes_effect_at_a_res
     assert file.read_text() == "# by hand\nTOLD=edited\n"
 
 
+def test_the_users_own_variables_are_read_beside_ours(
+    module_panel: PanelProcess, engine: docker.APIClient, busybox_image: str, unique_name: str, ports: Any
+) -> None:
+    first, second = ports.next(), ports.next()
+    environment = {"THEIRS": "${THEIRS}", "OURS": "${OURS}", "BOTH": "${BOTH}"}
+    web = {**WEB, "ports": ["${PORT:-0}:80"], "environment": environment}
+    variables = [{"key": "OURS", "value": "from the panel"}, {"key": "BOTH", "value": "from the panel"}]
+    create(module_panel, unique_name, compose_of(busybox_image, web=web), env_vars=variables)
+    own = module_panel.root / unique_name / ".env"
+    for port in (first, second):
+        own.write_text(f"THEIRS=from the user\nBOTH=from the user\nPORT={port}\n")
+        detail = module_panel.get(f"/api/deployments/{unique_name}").json()["deployment"]
+        assert f"{port}:80" in detail["services"][0]["ports"]
+        assert module_panel.post(f"/api/deployments/{unique_name}/start").status_code == 200
+        (container,) = containers(engine, unique_name)
+        told = set(engine.inspect_container(container["Id"])["Config"]["Env"])
+        assert {"THEIRS=from the user", "OURS=from the panel", "BOTH=from the panel"} <= told
+        assert page(port) == "flatrun test page\n"
+
+
 def test_the_users_own_override_comes_before_ours(
     module_panel: PanelProcess, busybox_image: str, unique_name: str, ports: Any
 ) -> None:

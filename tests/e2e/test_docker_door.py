@@ -17,14 +17,8 @@ from flatrun_core.docker.client import EngineClient
 from flatrun_core.errors import Conflict, DockerUnavailable, Failed, TimedOut
 from flatrun_core.ports.docker import Container, EngineEvent, LogLine, Project
 from flatrun_core.programs import ProgramRunner
-from flatrun_core.testing.docker_contract import (
-    SLEEPER,
-    ComposeContract,
-    DockerDoor,
-    EngineContract,
-    cleared,
-    until,
-)
+from flatrun_core.testing.docker_contract import ComposeContract, EngineContract
+from flatrun_core.testing.docker_door import SLEEPER, DockerDoor, cleared, until
 
 
 class RealDoor(DockerDoor):
@@ -354,10 +348,8 @@ class TestBadDays:
         reader.join(5)
         assert ended
         for call in (door.engine.containers, door.engine.info, lambda: door.engine.stop(container.id)):
-            started = time.monotonic()
             with pytest.raises(DockerUnavailable):
                 call()
-            assert time.monotonic() - started < 1
         with pytest.raises(DockerUnavailable):
             door.compose.run(project, "up", "-d")
         private_engine.start()

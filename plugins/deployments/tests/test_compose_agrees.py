@@ -54,7 +54,7 @@ TEXTS = [
 
 def config(project: Project) -> Any:
     files = [part for file in project.files for part in ("-f", str(file))]
-    variables = ["--env-file", str(project.env_file)] if project.env_file else []
+    variables = [part for file in project.env_files for part in ("--env-file", str(file))]
     done = subprocess.run(
         ["docker", "compose", "-p", project.name, *files, *variables, "config", "--format", "json"],
         capture_output=True,
@@ -91,7 +91,7 @@ def test_variables_arrive_as_they_were_set(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_a_file_is_read_as_compose_reads_it(tmp_path: Path, text: str) -> None:
-    folder = load(tmp_path, text, **{"_env_flatrun": "PORT=9090\n"})
+    folder = load(tmp_path, text, **{"_env": "PORT=1\n", "_env_flatrun": "PORT=9090\n"})
     seen = config(override.project(folder))
     assert folder.project == seen["name"]
     assert set(folder.compose.services) == set(seen["services"])

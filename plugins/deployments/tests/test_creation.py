@@ -551,9 +551,9 @@ def test_a_database_may_be_what_the_compose_file_insists_on(make_bench: Any, new
     bench = make_bench(databases)
     text = "services:\n  web:\n    image: busybox\n    environment: ['H=${DB_HOST:?needs a database}']\n"
     bench.create(compose=text, use_shared_database=True)
-    assert [call.project.env_file.name for call in bench.compose.calls] == [".env.flatrun"]
-    config = next(index for index, call in enumerate(bench.compose.calls) if call.args == ("config",))
-    assert config == 0
+    (validation,) = bench.compose.calls
+    assert validation.args == ("config",)
+    assert [file.name for file in validation.project.env_files] == [".env.flatrun"]
 
 
 # --- templates ---

@@ -152,7 +152,7 @@ def test_a_folder_is_described(found: Discovery, make: Make) -> None:
     assert folder.compose.path == path / "docker-compose.yml"
     assert folder.compose.text == COMPOSE
     assert folder.user_override == path / "compose.override.yml"
-    assert folder.env_path == path / ".env.flatrun"
+    assert folder.env_files == (path / ".env.flatrun",)
     assert folder.override == path / ".flatrun.override.yml"
     assert folder.primary == "web"
     assert folder.host_ports == {(8081, "tcp"), (9000, "tcp")}
@@ -164,18 +164,29 @@ def test_a_folder_without_extras_has_none(found: Discovery, make: Make) -> None:
     make("blog")
     folder = only(found)
     assert folder.user_override is None
-    assert folder.env_path is None
+    assert folder.env_files == ()
     assert not folder.has_service_yml
     assert folder.metadata is not None
     assert folder.metadata["name"] == "blog"
     assert folder.services[0].ports == ("8080:80",)
 
 
-def test_the_users_own_variables_count_only_without_ours(found: Discovery, make: Make) -> None:
-    path = make("blog", user_env="PORT=1111\n")
+def test_the_users_own_variables_are_read_and_ours_come_after_them(found: Discovery, make: Make) -> None:
+    path = make("blog", user_env="PORT=1111\nA=theirs\n")
     assert only(found).services[0].ports == ("1111:80",)
-    (path / ".env.flatrun").write_text("PORT=2222\n")
-    assert only(found).services[0].ports == ("2222:80",)
+    (path / ".env.flatrun").write_text("PORT=2222\nB=ours\n")
+    folder = only(found)
+    assert folder.env_files == (path / ".env", path / ".env.flatrun")
+    assert folder.services[0].ports == ("2222:80",)
+    assert folder.env == {"PORT": "2222", "A": "theirs", "B": "ours"}
+    (path / ".env.flatrun").write_text("B=ours\n")
+    assert only(found).services[0].ports == ("1111:80",)
+
+
+def test_a_folder_in_the_place_of_the_users_variables_is_passed_over(found: Discovery, make: Make) -> None:
+    (make("blog") / ".env").mkdir()
+    folder = only(found)
+    assert (folder.problem, folder.env_files) == ("", ())
 
 
 @pytest.mark.parametrize(

@@ -143,11 +143,8 @@ def test_the_project_passes_ours_last(load: Load) -> None:
     write_if_changed(folder, "services: {}\n")
     found = project(folder, {"DOCKER_CONFIG": "/x"})
     assert [path.name for path in found.files] == [*files, override.FILENAME]
-    assert (found.name, found.directory, found.env_file) == (
-        "my-app",
-        folder.path,
-        folder.path / ".env.flatrun",
-    )
+    assert (found.name, found.directory) == ("my-app", folder.path)
+    assert found.env_files == (folder.path / ".env.flatrun",)
     assert found.env == {
         "FLATRUN_UID": str(os.getuid()),
         "FLATRUN_GID": str(os.getgid()),
@@ -156,7 +153,12 @@ def test_the_project_passes_ours_last(load: Load) -> None:
 
 
 def test_without_variables_there_is_no_file_of_them(load: Load) -> None:
-    assert project(load()).env_file is None
+    assert project(load()).env_files == ()
+
+
+def test_the_users_own_variables_come_before_ours(load: Load) -> None:
+    folder = load(env="A=1\n", **{".env": "A=2\n"})
+    assert project(folder).env_files == (folder.path / ".env", folder.path / ".env.flatrun")
 
 
 def test_a_blocked_project_is_refused_and_a_broken_service_yml_is_not(load: Load) -> None:

@@ -239,7 +239,7 @@ def _closed(path: str, exc: OSError) -> Folder:
         has_service_yml=False,
         override=where / OVERRIDE,
         user_override=None,
-        env_path=None,
+        env_files=(),
         primary=None,
         services=(),
         host_ports=frozenset(),

@@ -21,7 +21,10 @@ CREATING_MARKER: Final = ".flatrun-creating"
 OVERRIDE: Final = ".flatrun.override.yml"
 USER_ENV: Final = ".env"
 
-_BESIDE: Final = (service_yml.FILENAME, env_file.FILENAME, USER_ENV)
+# In the order in which compose gets them: of a variable in both the last one counts.
+VARIABLES: Final = (USER_ENV, env_file.FILENAME)
+
+_BESIDE: Final = (service_yml.FILENAME, *VARIABLES)
 _LAST_SECOND: Final = 253402300799.0
 
 Signature = tuple[int, int, int, int]
@@ -43,7 +46,8 @@ class Folder:
 
     ``problem`` says why compose file, metadata or variables cannot be used, ``blocked`` the part of
     it that keeps Compose from running; ``metadata`` is None only when ``service.yml`` itself cannot
-    be read. ``override`` is where the panel's own compose file stands, if there is one.
+    be read. ``override`` is where the panel's own compose file stands, if there is one. ``env_files``
+    are the files of variables, the user's own ``.env`` first, and ``env`` what they say together.
     """
 
     name: str
@@ -57,7 +61,7 @@ class Folder:
     has_service_yml: bool
     override: Path
     user_override: Path | None
-    env_path: Path | None
+    env_files: tuple[Path, ...]
     primary: str | None
     services: tuple[Planned, ...]
     host_ports: frozenset[tuple[int, str]]
@@ -109,8 +113,8 @@ def gather(path: Path) -> Raw | None:
         return None
     made = birth_time(os.fspath(path)) or path.stat().st_mtime
     present = [name for name in _BESIDE if os.path.lexists(path / name)]
-    if env_file.FILENAME in present and USER_ENV in present:
-        # Compose does not read it beside a file that it is given.
+    if USER_ENV in present and (path / USER_ENV).is_dir():
+        # A virtual environment, perhaps; compose passes it over too.
         present.remove(USER_ENV)
     names = [compose_name, *present]
     signatures = {name: _signature(path / name) for name in names}
@@ -155,7 +159,7 @@ def build(raw: Raw) -> Folder:
         has_service_yml=service_yml.FILENAME in raw.files,
         override=path / OVERRIDE,
         user_override=path / raw.user_override if raw.user_override else None,
-        env_path=path / env_file.FILENAME if env_file.FILENAME in raw.files else None,
+        env_files=tuple(path / name for name in VARIABLES if name in raw.files),
         primary=primary,
         services=_planned(compose, primary, networking),
         host_ports=compose.published | ({(host_port, "tcp")} if host_port else set()),
@@ -198,10 +202,15 @@ def _metadata(raw: Raw, name: str, compose: ComposeFile) -> tuple[dict[str, Any]
 
 
 def _env(raw: Raw) -> tuple[dict[str, str], str]:
-    content = raw.files.get(env_file.FILENAME, raw.files.get(USER_ENV, b""))
-    if isinstance(content, str):
-        return {}, content
-    return env_file.parse(content.decode(errors="surrogateescape")), ""
+    values: dict[str, str] = {}
+    problems = []
+    for name in VARIABLES:
+        content = raw.files.get(name, b"")
+        if isinstance(content, str):
+            problems.append(content)
+        else:
+            values.update(env_file.parse(content.decode(errors="surrogateescape")))
+    return values, "; ".join(problems)
 
 
 def _compose_name(path: Path) -> str | None:

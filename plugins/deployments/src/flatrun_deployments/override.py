@@ -86,7 +86,8 @@ def write_if_changed(folder: Folder, text: str | None) -> bool:
 def project(folder: Folder, env: Mapping[str, str] = _NO_ENV) -> Project:
     """The compose project of a folder as it is on disk now.
 
-    Files in order: the user's, the user's override, ours. ``FLATRUN_UID`` and ``FLATRUN_GID`` are
+    Files in order: the user's, the user's override, ours; of variables: the user's ``.env``, then
+    ``.env.flatrun``. ``FLATRUN_UID`` and ``FLATRUN_GID`` are
     the panel's own, so that what containers write can be deleted again. Raises ``Conflict``
     ``COMPOSE_INVALID`` when a file cannot be used.
     """
@@ -99,7 +100,7 @@ def project(folder: Folder, env: Mapping[str, str] = _NO_ENV) -> Project:
         name=folder.project,
         directory=folder.path,
         files=tuple(file for file in files if file is not None),
-        env_file=folder.env_path,
+        env_files=folder.env_files,
         env={"FLATRUN_UID": str(os.getuid()), "FLATRUN_GID": str(os.getgid()), **env},
     )
 
