@@ -192,7 +192,11 @@ class PanelDatabase:
             with self.session(), self._backend.migration_lock(self.peewee):
                 self._check(sets, migrate)
                 return [name for one in sets for name in self._apply(one)]
-        except (Unavailable, OSError) as exc:
+        except OSError as exc:
+            where = f": {exc.filename}" if exc.filename else ""
+            reason = f"{exc.strerror or type(exc).__name__}{where}"
+            raise StartupError(f"the folder of the database cannot be used: {reason}") from exc
+        except Unavailable as exc:
             raise StartupError(f"{exc} ({exc.__cause__ or type(exc).__name__})") from exc
 
     def _check(self, sets: Sequence[MigrationSet], migrate: bool) -> None:

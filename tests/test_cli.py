@@ -316,6 +316,22 @@ def test_in_a_pipe_a_table_is_plain_and_aligned(capsys: pytest.CaptureFixture[st
     )
 
 
+def test_a_full_disk_behind_the_output_is_one_line() -> None:
+    program = "from flatrun_core.cli import main; main(['config', '--json'])"
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            check=False,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: The output cannot be written: ")
+    assert "Traceback" not in done.stderr
+
+
 def as_terminal(monkeypatch: pytest.MonkeyPatch, **environment: str) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     for name in ("NO_COLOR", "FORCE_COLOR", "COLORTERM"):

@@ -129,6 +129,14 @@ def test_a_scheme_nobody_serves_is_refused_with_those_there_are(url: str) -> Non
     assert "hunter2" not in str(caught.value)
 
 
+def test_a_folder_that_cannot_be_made_is_named_in_words(tmp_path: Path) -> None:
+    (tmp_path / "state").touch()
+    database = open_database(sqlite_url(tmp_path / "state" / "panel.db"), [SqliteStorage()])
+    with pytest.raises(StartupError, match=r"cannot be used: .*: /.*/state") as caught:
+        database.prepare([])
+    assert "Errno" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "url",
     [

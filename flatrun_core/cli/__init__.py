@@ -1,5 +1,6 @@
 """The command ``flatrun``, and what plugins need to add commands of their own."""
 
+import errno
 import logging
 from typing import Any
 
@@ -42,6 +43,15 @@ class Root(click.Group):
         """Before anything else: what only the log says is not for the terminal."""
         logging.basicConfig(level=logging.ERROR, format="%(levelname)s: %(message)s")
         return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """One line, no traceback, where the output goes to a full disk; click itself knows closed pipes."""
+        try:
+            return super().invoke(ctx)
+        except OSError as exc:
+            if exc.errno != errno.ENOSPC or exc.filename is not None:
+                raise
+            raise click.ClickException(f"The output cannot be written: {exc.strerror}") from exc
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names for the help; a plugin whose commands cannot be had is named in a warning."""
