@@ -182,7 +182,7 @@ def _new_panel(
     core: dict[ServiceKey[Any], Any] = {
         PROGRAMS: programs,
         ENGINE: engine,
-        COMPOSE: ComposeCli(programs, engine.touch),
+        COMPOSE: ComposeCli(programs, engine.touch, engine.client.host, engine.settle),
         LOCKS: locks,
         DATABASE: database,
         SETTINGS: settings,

@@ -61,7 +61,7 @@ class Watcher:
             self._thread.start()
 
     def stop(self, timeout: float = 2.0) -> None:
-        """Close the stream and wait for the thread, at most ``timeout`` seconds."""
+        """End the stream, wait for the thread at most ``timeout`` seconds, and drop idle connections."""
         self._stopping.set()
         with self._lock:
             stream = self._stream
@@ -70,6 +70,7 @@ class Watcher:
         thread, self._thread = self._thread, None
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout)
+        self._engine.close()
 
     def _run(self) -> None:
         pause = _FIRST_PAUSE
