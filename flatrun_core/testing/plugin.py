@@ -117,3 +117,11 @@ def run_jobs() -> "Callable[[Flask], None]":
         app.extensions["flatrun"].jobs.run_queued()
 
     return run
+
+
+@pytest.fixture
+def run_timer() -> "Callable[[Flask, str], None]":
+    """Let the scheduler run one of an application's timers, once: ``run_timer(app, "hello.forget")``."""
+    from flatrun_core.testing.timers import run_once  # noqa: PLC0415
+
+    return run_once
