@@ -103,7 +103,7 @@ def _host(settings: "Snapshot") -> Iterator[Check]:
     path = settings.of(PanelSettings).deployments_path
     yield Check("docker-socket", "Docker socket", partial(host_checks.docker_socket, os.environ))
     yield Check("docker-engine", "Docker Engine", partial(host_checks.docker_engine, engine))
-    compose = ComposeCli(ProgramRunner(), engine.touch, engine.client.host)
+    compose = ComposeCli(ProgramRunner(), engine.touch)
     yield Check("compose", "Docker Compose", partial(host_checks.docker_compose, compose))
     root = _engine_root(engine)
     if root is not None:
