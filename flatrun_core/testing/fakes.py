@@ -1,5 +1,6 @@
 """Fakes at ports; each passes the contract suite of the port it stands for."""
 
+import hmac
 from collections.abc import Collection, Sequence
 
 from flatrun_core.errors import Failed
@@ -7,13 +8,13 @@ from flatrun_core.ports.proxy import Applied, Site, VirtualHost
 
 
 class FakeProxy:
-    """A proxy backend in memory; ``refuse`` names deployments whose configuration it rejects."""
+    """A proxy backend in memory; ``refuse`` names deployments whose configuration it rejects, and why."""
 
-    name = "fake"
-
-    def __init__(self) -> None:
+    def __init__(self, name: str = "fake") -> None:
+        self.name = name
         self.sites: dict[str, Site] = {}
         self.refuse: dict[str, str] = {}
+        self.quarantined: dict[str, str] = {}
         self.token = "fake-proxy-token"  # noqa: S105 - opens nothing outside a test
         self.reloads = 0
 
@@ -25,19 +26,16 @@ class FakeProxy:
         wanted = {site.deployment: site for site in sites if site.deployment not in refused}
         changed_now = force or wanted != self.sites
         self.sites = wanted
+        self.quarantined = {name: self.refuse[name] for name in sorted(refused)}
         self.reloads += changed_now
-        return Applied(
-            changed=changed_now,
-            reloaded=changed_now,
-            quarantined={name: self.refuse[name] for name in refused},
-        )
+        return Applied(changed=changed_now, reloaded=changed_now, quarantined=dict(self.quarantined))
 
     def status(self, deployment: str) -> VirtualHost:
         """Whether the deployment is served."""
-        if deployment in self.refuse:
-            return VirtualHost(quarantined=True, reason=self.refuse[deployment])
+        if deployment in self.quarantined:
+            return VirtualHost(quarantined=True, reason=self.quarantined[deployment])
         return VirtualHost(exists=deployment in self.sites)
 
     def accepts(self, token: str) -> bool:
         """Whether the token is this fake's."""
-        return token == self.token
+        return hmac.compare_digest(token.encode(), self.token.encode())
