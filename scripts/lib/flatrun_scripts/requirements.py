@@ -12,6 +12,13 @@ from flatrun_scripts.layout import State
 from flatrun_scripts.shell import ScriptError, run, say, step
 
 
+TEST_PROGRAMS = (
+    ("ip", "iproute2", "tests give a second Engine a network of its own"),
+    ("mount", "mount", "tests fill a small file system"),
+    ("ps", "procps", "tests look for processes that stayed"),
+)
+
+
 @dataclass(frozen=True)
 class Missing:
     """One thing that is not there.
@@ -39,9 +46,19 @@ def survey(cache: Path, *, for_tests: bool = False) -> list[Missing]:
     if not images.busybox_there(cache):
         reason = "images are made from it on this machine (unpacked, not installed)"
         found.append(Missing("busybox-static", reason, list))
-    if for_tests and not engine.find("ip"):
-        reason = "tests give a second Engine a network of its own"
-        found.append(Missing("iproute2", reason, lambda: ["iproute2"]))
+    return found + (_for_tests() if for_tests else [])
+
+
+def _for_tests() -> list[Missing]:
+    """Look for what only the tests need."""
+    found = [
+        Missing(package, why, lambda package=package: [package])  # type: ignore[misc]
+        for program, package, why in TEST_PROGRAMS
+        if not engine.find(program)
+    ]
+    if not any(Path("/usr/lib/postgresql").glob("*/bin/initdb")):
+        reason = "the panel's database may be a PostgreSQL, and tests start one"
+        found.append(Missing("postgresql", reason, lambda: ["postgresql"]))
     return found
 
 
