@@ -184,8 +184,9 @@ class QueryInteger(base.Integer):
         self.min, self.max, self.clamp_max = min, max, clamp_max
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
-        text = str(value)
-        number = int(text) if re.fullmatch(r"[+-]?[0-9]{1,18}", text) else None
+        # Nineteen digits are beyond every limit, and converting millions of them takes minutes.
+        digits = re.fullmatch(r"([+-]?)0*([0-9]{1,19})[0-9]*", str(value))
+        number = int("".join(digits.groups())) if digits else None
         if self.clamp_max and number is not None:
             number = min(number, self.max)
         if number is None or not self.min <= number <= self.max:

@@ -40,7 +40,7 @@ DRAIN_WITHIN: Final = 10.0
 MAX_BODY: Final = 16 * 1024 * 1024
 MAX_HEADERS: Final = 64 * 1024
 # A reader slower than its stream makes the stream wait, not the panel grow.
-MAX_UNSENT: Final = 1024 * 1024
+MAX_UNSENT: Final = 256 * 1024
 # After an answer to a request not read whole, how long to read on so that the answer arrives.
 LINGER_FOR: Final = 2.0
 

@@ -46,7 +46,9 @@ def parse(text: str, name: str = "flatrun.yml") -> dict[str, Any]:
         mark = exc.problem_mark or exc.context_mark
         place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise SettingsError([f"{name}{place}: {_reason(exc)}"]) from None
-    except (YAMLError, ValueError, TypeError, OverflowError, RecursionError) as exc:
+    except RecursionError:
+        raise SettingsError([f"{name}: is nested too deeply, or an alias contains itself"]) from None
+    except (YAMLError, ValueError, TypeError, OverflowError) as exc:
         raise SettingsError([f"{name}: is not YAML that can be read ({type(exc).__name__})"]) from None
     if data is None:
         return {}

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+import flatrun_core.app  # noqa: F401 - binds the real Engine before a test puts another in its place
 from flatrun_core.checks import Check, Finding
 from flatrun_core.cli import host_checks, main
 from flatrun_core.cli.doctor import look

@@ -274,10 +274,15 @@ def test_a_query_integer_is_kept_within_its_range() -> None:
     tail = fields.QueryInteger(min=1, max=10_000, clamp_max=True)
     assert tail.deserialize("100") == 100
     assert tail.deserialize("999999") == 10_000
-    for text in ("0", "-1", "x", "", "1.0", "\uff11", "1e3", "9" * 40, " 1"):
+    for text in ("0", "-1", "x", "", "1.0", "\uff11", "1e3", " 1"):
         assert refuses(tail, text), text
     with pytest.raises(ValidationError, match="from 1 to 50"):
         fields.QueryInteger(min=1, max=50).deserialize("51")
+
+
+@pytest.mark.parametrize("text", ["10001", "9" * 19, "9" * 5000, "+" + "9" * 20, "0" * 30 + "10001"])
+def test_a_clamped_query_number_is_cut_however_long_it_is(text: str) -> None:
+    assert fields.QueryInteger(min=1, max=10_000, clamp_max=True).deserialize(text) == 10_000
 
 
 # --- names and addresses -----------------------------------------------------------------------

@@ -268,6 +268,7 @@ def test_a_plugin_may_refuse_what_the_core_allows(app: Flask, things: Things) ->
         (b'{"name": "\\ud800"}', "application/json", "INVALID_BODY"),
         (b'{"name": "\xff"}', "application/json", "INVALID_BODY"),
         (b"[" * 200_000, "application/json", "INVALID_BODY"),
+        (b'{"name": "x", "count": ' + b"9" * 5000 + b"}", "application/json", "INVALID_BODY"),
         (b"{}", "application/json", "VALIDATION_ERROR"),
         (b'{"name": 1}', "application/json", "VALIDATION_ERROR"),
         (b'{"name": "x", "count": "1"}', "application/json", "VALIDATION_ERROR"),

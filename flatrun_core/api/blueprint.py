@@ -15,6 +15,7 @@ from flatrun_core.errors import Invalid, TooLarge
 F = TypeVar("F", bound=Callable[..., Any])
 
 MAX_PROBLEMS = 5
+MAX_DIGITS = 40
 
 
 class RequestParser(FlaskParser):
@@ -85,7 +86,7 @@ def _parse(req: Request) -> dict[str, Any] | None:
             "The request body must be JSON with Content-Type: application/json", code="INVALID_BODY"
         )
     try:
-        body = json.loads(raw, parse_constant=_refuse_constant)
+        body = json.loads(raw, parse_constant=_refuse_constant, parse_int=_integer)
         json.dumps(body, ensure_ascii=False).encode()  # refuses lone surrogates, which no storage takes
     except RecursionError as exc:
         raise Invalid("The request body is nested too deeply", code="INVALID_BODY") from exc
@@ -119,6 +120,12 @@ def _flatten(messages: Any, path: str) -> Any:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON value")
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise ValueError(f"a number has more than {MAX_DIGITS} digits")
+    return int(digits)
 
 
 def _reason(exc: ValueError) -> str:
