@@ -16,8 +16,9 @@ from flatrun_core.ports.docker import (
 )
 from flatrun_core.ports.programs import Completed
 from flatrun_core.testing.fake_containers import FakeContainer
-from flatrun_core.testing.fake_engine import FakeEngine, refusal_text
+from flatrun_core.testing.fake_engine import FakeEngine
 from flatrun_core.testing.fake_project import ComposeDocument, ComposeRefusedError, long_port
+from flatrun_core.testing.fake_refusals import refusal_text
 
 _VALUED: Final = frozenset(("-t", "--timeout", "--scale", "--wait-timeout", "-p", "--pull"))
 _DOWN: Final = (

@@ -3,11 +3,11 @@
 import queue
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from flatrun_core.docker.logs import since_parameter
-from flatrun_core.errors import DockerUnavailable
+from flatrun_core.errors import DockerUnavailable, Failed
 from flatrun_core.ports.docker import Container, LogLine, LogStream
 
 UP: Final = ("running", "paused", "restarting")
@@ -56,6 +56,43 @@ class FakeContainer:
             networks=tuple(sorted(self.networks)),
             labels=dict(self.labels),
         )
+
+    def inspected(self) -> dict[str, Any]:
+        """The container as the Engine describes it: ``document`` over fields that are always there."""
+        running = self.state in UP
+        networks = {name: {"Aliases": list(aliases)} for name, aliases in self.networks.items()}
+        return {
+            "Id": self.id,
+            "Name": f"/{self.name}",
+            "Created": self.created.isoformat(),
+            "State": {"Status": self.state, "Running": running, "Pid": 4242 if running else 0},
+            "Config": {"Image": self.image, "Labels": self.labels, "Tty": False},
+            "NetworkSettings": {"Networks": networks},
+            **self.document,
+        }
+
+    def check_log(self) -> None:
+        """Refuse to read a log that is not kept."""
+        if not self.keeps_log:
+            text = "The container's logging driver 'none' keeps no log that can be read"
+            raise Failed(text, code="LOGS_UNAVAILABLE")
+
+    def lines_between(self, low: int, high: int) -> list[LogLine]:
+        """Lines by time, between two moments; 0 for no end."""
+        self.check_log()
+        return [
+            line
+            for line in sorted(self.log, key=lambda line: line.timestamp)
+            if low <= moment("", line.timestamp) <= (high or float("inf"))
+        ]
+
+    def next_timestamp(self, now: float) -> str:
+        """Now to the nanosecond, and later than the last line."""
+        nanoseconds = int(now * 1e9)
+        if self.log:
+            nanoseconds = max(nanoseconds, moment("", self.log[-1].timestamp) + 1)
+        seconds, rest = divmod(nanoseconds, 10**9)
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
 
 
 class FakeLog(LogStream):

@@ -10,10 +10,10 @@ from typing import Any, Final
 
 from flatrun_core.docker.containers import check_ref, container_missing, find
 from flatrun_core.docker.logs import newest
-from flatrun_core.docker.refusals import engine_refusal
-from flatrun_core.errors import Conflict, DockerUnavailable, Failed, FlatrunError, NotFound
+from flatrun_core.errors import Conflict, NotFound
 from flatrun_core.ports.docker import Container, Engine, EngineEvent, EngineInfo, LogLine, LogStream
 from flatrun_core.testing.fake_containers import UP, FakeContainer, FakeLog, moment, published_port
+from flatrun_core.testing.fake_refusals import refusal, unavailable
 
 NO_ADDRESSES: Final = "could not find an available, non-overlapping IPv4 address pool among the defaults"
 _EPOCH: Final = datetime(2024, 1, 1, tzinfo=UTC)
@@ -59,7 +59,7 @@ class FakeEngine(Engine):
         self._down = down
         if down:
             for log in [log for logs in self._followers.values() for log in logs]:
-                log.put(_unavailable())
+                log.put(unavailable())
             self._followers.clear()
         self._publish(EngineEvent("disconnected" if down else "connected", time=self._clock()))
 
@@ -79,7 +79,7 @@ class FakeEngine(Engine):
         """Make a container; ``fields`` are further ones of ``FakeContainer``."""
         with self._lock:
             if any(other.name == name for other in self._containers.values()):
-                raise _refusal(f"Conflict. The container name '/{name}' is already in use")
+                raise refusal(f"Conflict. The container name '/{name}' is already in use")
             number = next(self._numbers)
             container = FakeContainer(
                 id=_digest(f"{name}-{number}"),
@@ -118,7 +118,7 @@ class FakeEngine(Engine):
         """Let a container print a line, now or at an RFC 3339 time with nanoseconds."""
         container = self._find(ref)
         with self._lock:
-            entry = LogLine(timestamp or self._now(container), stream, line)
+            entry = LogLine(timestamp or container.next_timestamp(self._clock()), stream, line)
             container.log.append(entry)
             for log in self._followers.get(container.id, ()):
                 log.put(entry)
@@ -177,7 +177,7 @@ class FakeEngine(Engine):
         """See the port."""
         container = self._asked_of("start", container_id)
         if container.state == "paused":
-            raise _refusal("cannot start a paused container, try unpause instead")
+            raise refusal("cannot start a paused container, try unpause instead")
         self.check_ports(container.ports, container)
         self.set_state(container.id, "running")
 
@@ -212,12 +212,7 @@ class FakeEngine(Engine):
         """See the port."""
         low, high = moment("since", since), moment("until", until)
         container = self._asked_of("logs", container_id)
-        _check_log(container)
-        lines = [
-            line
-            for line in sorted(container.log, key=lambda line: line.timestamp)
-            if low <= moment("", line.timestamp) <= (high or float("inf"))
-        ]
+        lines = container.lines_between(low, high)
         wanted = newest(tail)
         return lines[-wanted:] if wanted else []
 
@@ -225,7 +220,7 @@ class FakeEngine(Engine):
         """See the port."""
         after = moment("since", since)
         container = self._asked_of("follow", container_id)
-        _check_log(container)
+        container.check_log()
         log = FakeLog(lambda log: self._drop(container.id, log))
         with self._lock:
             if since is not None:
@@ -240,19 +235,7 @@ class FakeEngine(Engine):
 
     def inspect(self, container_id: str) -> Mapping[str, Any]:
         """See the port; the container's ``document`` over a few fields that are always there."""
-        container = self._asked_of("inspect", container_id)
-        running = container.state in UP
-        document: dict[str, Any] = {
-            "Id": container.id,
-            "Name": f"/{container.name}",
-            "Created": container.created.isoformat(),
-            "State": {"Status": container.state, "Running": running, "Pid": 4242 if running else 0},
-            "Config": {"Image": container.image, "Labels": container.labels, "Tty": False},
-            "NetworkSettings": {
-                "Networks": {name: {"Aliases": list(a)} for name, a in container.networks.items()}
-            },
-        }
-        return {**document, **container.document}
+        return self._asked_of("inspect", container_id).inspected()
 
     def stats(self, container_id: str) -> Mapping[str, Any]:
         """See the port."""
@@ -272,7 +255,7 @@ class FakeEngine(Engine):
             if name in self._networks:
                 return False
             if len(self._networks) >= self.address_ranges:
-                raise _refusal(NO_ADDRESSES)
+                raise refusal(NO_ADDRESSES)
             self._networks[name] = {"Name": name, "Id": _digest(name), "Driver": "bridge", "Labels": {}}
         return True
 
@@ -320,7 +303,7 @@ class FakeEngine(Engine):
             taken = wanted & {published_port(text) for text in other.ports} if other.state in UP else set()
             if taken and other is not owner:
                 text = f"Bind for 0.0.0.0:{min(taken)[0]} failed: port is already allocated"
-                raise _refusal(text)
+                raise refusal(text)
 
     def _asked(self, method: str, *args: str) -> None:
         self.calls.append((method, *args))
@@ -329,7 +312,7 @@ class FakeEngine(Engine):
                 del self._failures[index]
                 raise error
         if self._down:
-            raise _unavailable()
+            raise unavailable()
 
     def _asked_of(self, method: str, container_id: str, *args: str) -> FakeContainer:
         check_ref(container_id)
@@ -363,35 +346,6 @@ class FakeEngine(Engine):
         for entry in self._listeners:
             entry[0](event)
 
-    def _now(self, container: FakeContainer) -> str:
-        """Now to the nanosecond, and later than the container's last line."""
-        nanoseconds = int(self._clock() * 1e9)
-        if container.log:
-            nanoseconds = max(nanoseconds, int(moment("", container.log[-1].timestamp)) + 1)
-        seconds, rest = divmod(nanoseconds, 10**9)
-        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
-
-
-def _check_log(container: FakeContainer) -> None:
-    if not container.keeps_log:
-        text = "The container's logging driver 'none' keeps no log that can be read"
-        raise Failed(text, code="LOGS_UNAVAILABLE")
-
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _unavailable() -> DockerUnavailable:
-    return DockerUnavailable("The Docker Engine cannot be reached (connection refused). Is it running?")
-
-
-def refusal_text(exc: FlatrunError) -> str:
-    """An error of the fake as the Engine would have said it."""
-    return "".join(getattr(exc, "__notes__", [exc.message]))
-
-
-def _refusal(text: str) -> FlatrunError:
-    error = engine_refusal(text)
-    error.add_note(text)
-    return error
