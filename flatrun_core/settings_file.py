@@ -17,6 +17,7 @@ from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
+from flatrun_core.disk import sync_folder
 from flatrun_core.errors import StartupError
 
 _NODE_LIMIT = 100_000
@@ -264,18 +265,10 @@ def write_atomic(path: Path, data: bytes, *, expect: bytes | None = None) -> Non
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
-    _sync_folder(target.parent)
+    sync_folder(target.parent)
 
 
 def _keep_owner(handle: int, target: Path) -> None:
     owner = target.stat()
     with contextlib.suppress(PermissionError):
         os.fchown(handle, owner.st_uid, owner.st_gid)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -22,11 +22,12 @@ PUBLIC = (
     "flatrun_core.db",
     "flatrun_core.cli",
     "flatrun_core.yaml_reader",
+    "flatrun_core.disk",
 )
 LAYERS = [
     {"markers", "errors"},
     {"services", "ports"},
-    {"fields", "yaml_reader", "checks", "access"},
+    {"fields", "yaml_reader", "disk", "checks", "access"},
     {
         "context",
         "hooks",

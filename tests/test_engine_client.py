@@ -338,6 +338,19 @@ def log_answers(stub: Stub, answer: Callable[[Request], None]) -> None:
     stub.answers[f"/containers/{ID}/logs"] = answer
 
 
+def silent_log(stub: Stub) -> threading.Event:
+    """A log to which nothing comes; the event tells that its reader has gone."""
+    gone = threading.Event()
+
+    def silent(request: Request) -> None:
+        request.stream()
+        request.connection.recv(1)
+        gone.set()
+
+    log_answers(stub, silent)
+    return gone
+
+
 class TestFollow:
     def test_a_silent_container_does_not_time_out(self, engine: DockerEngine, stub: Stub) -> None:
         def late(request: Request) -> None:
@@ -362,14 +375,7 @@ class TestFollow:
             next(lines)
 
     def test_closing_ends_the_connection_of_a_reader_at_once(self, engine: DockerEngine, stub: Stub) -> None:
-        gone = threading.Event()
-
-        def silent(request: Request) -> None:
-            request.stream()
-            request.connection.recv(1)
-            gone.set()
-
-        log_answers(stub, silent)
+        gone = silent_log(stub)
         followed = engine.follow(ID)
         ended: list[Any] = []
         reader = threading.Thread(target=lambda: ended.append(list(followed)))
@@ -381,14 +387,7 @@ class TestFollow:
         assert ended == [[]]
 
     def test_closing_what_was_never_read_ends_the_connection(self, engine: DockerEngine, stub: Stub) -> None:
-        gone = threading.Event()
-
-        def silent(request: Request) -> None:
-            request.stream()
-            request.connection.recv(1)
-            gone.set()
-
-        log_answers(stub, silent)
+        gone = silent_log(stub)
         followed = engine.follow(ID)
         followed.close()
         assert gone.wait(5)

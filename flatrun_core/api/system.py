@@ -1,7 +1,7 @@
 """The core's own routes: health, settings, plugins and the API document."""
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from flask import Response, current_app, g, request
 from flask.views import MethodView
@@ -37,37 +37,23 @@ class HealthSchema(Schema):
     uptime = fields.String(required=True, metadata={"example": "24h30m"})
 
 
+_SETTINGS: Final = {
+    "description": "Keys of the core at the top, then a group for each plugin that publishes some",
+    "example": {"deployments_path": "/var/flatrun/deployments", "api_port": 8090, "enable_cors": False},
+}
+
+
 class SettingsAnswer(Schema):
     """Answer of GET /api/settings."""
 
-    settings = fields.Dict(
-        required=True,
-        metadata={
-            "description": "Keys of the core at the top, then a group for each plugin that publishes some",
-            "example": {
-                "deployments_path": "/var/flatrun/deployments",
-                "api_port": 8090,
-                "enable_cors": False,
-            },
-        },
-    )
+    settings = fields.Dict(required=True, metadata=_SETTINGS)
 
 
 class SettingsChanged(Schema):
     """Answer of PUT /api/settings."""
 
     message = fields.String(required=True, metadata={"example": "Settings updated"})
-    settings = fields.Dict(
-        required=True,
-        metadata={
-            "description": "Keys of the core at the top, then a group for each plugin that publishes some",
-            "example": {
-                "deployments_path": "/var/flatrun/deployments",
-                "api_port": 8090,
-                "enable_cors": False,
-            },
-        },
-    )
+    settings = fields.Dict(required=True, metadata=_SETTINGS)
 
 
 class PluginSchema(Schema):

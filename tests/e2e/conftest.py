@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import secrets
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -192,3 +193,16 @@ def _images() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Return a file system of 512 KiB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=512k,mode=755", "tmpfs", str(folder)]
+    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.fail(f"This test mounts a small file system and needs root for it: {mounted.stderr}")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)

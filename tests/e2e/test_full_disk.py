@@ -1,6 +1,5 @@
 """The panel's database on a disk that is really full: a small file system of its own."""
 
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,26 +18,14 @@ from flatrun_core.testing.storage_contract import migrations
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=512k,mode=700", "tmpfs", str(folder)]
-    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
-    if mounted.returncode:
-        pytest.fail(f"This test mounts a small file system and needs root for it: {mounted.stderr}")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-@pytest.fixture
-def database(disk: Path) -> Iterator[PanelDatabase]:
-    database = open_database(sqlite_url(disk / "panel.db"), [SqliteStorage()])
+def database(small_disk: Path) -> Iterator[PanelDatabase]:
+    database = open_database(sqlite_url(small_disk / "panel.db"), [SqliteStorage()])
     yield database
     database.close()
 
 
-def fill(disk: Path) -> Path:
-    path = disk / "filler"
+def fill(small_disk: Path) -> Path:
+    path = small_disk / "filler"
     with path.open("wb", buffering=0) as file:
         try:
             while True:
@@ -55,7 +42,7 @@ def wait_until(true: Callable[[], object]) -> None:
 
 
 def test_a_job_that_ends_on_a_full_disk_is_completed_when_there_is_space_again(
-    disk: Path, database: PanelDatabase, monkeypatch: pytest.MonkeyPatch
+    small_disk: Path, database: PanelDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("flatrun_core.jobs.POLL", 0.05)
     database.prepare([CORE_MIGRATIONS])
@@ -71,7 +58,7 @@ def test_a_job_that_ends_on_a_full_disk_is_completed_when_there_is_space_again(
     job = runner.submit("k", {}, actor=Actor("system"))
     runner.start()
     assert inside.wait(10)
-    filler = fill(disk)
+    filler = fill(small_disk)
     go.set()
     with pytest.raises(Unavailable, match="the disk is full") as caught:
         [runner.submit("k", {"text": "x" * 10_000}, actor=Actor("system")) for _ in range(50)]
@@ -86,18 +73,18 @@ def test_a_job_that_ends_on_a_full_disk_is_completed_when_there_is_space_again(
 
 
 def test_a_start_and_a_migration_on_a_full_disk_leave_what_was_there(
-    disk: Path, database: PanelDatabase, tmp_path: Path
+    small_disk: Path, database: PanelDatabase, tmp_path: Path
 ) -> None:
-    filler = fill(disk)
+    filler = fill(small_disk)
     with pytest.raises(StartupError, match=r"(the disk is full|cannot be opened|reports an error)"):
         database.prepare([CORE_MIGRATIONS])
     filler.unlink()
     database.prepare([CORE_MIGRATIONS, migrations(tmp_path / "shop", one="")])
     shop = migrations(tmp_path / "shop", one="", two="")
-    filler = fill(disk)
+    filler = fill(small_disk)
     with pytest.raises(StartupError, match="the disk is full"):
         database.migrate([CORE_MIGRATIONS, shop])
-    assert [path.name for path in disk.glob("backups/*")] == []
+    assert [path.name for path in small_disk.glob("backups/*")] == []
     filler.unlink()
     assert database.pending([CORE_MIGRATIONS, shop]) == ["shop/0002_two"]
     assert database.migrate([CORE_MIGRATIONS, shop]) == ["shop/0002_two"]

@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Final, Self
 
+from flatrun_core.disk import sync_folder
 from flatrun_deployments import compose_file, files, override, tree
 from flatrun_deployments.discovery import CREATING_MARKER, REMOVED_MARKER, is_removed
 from flatrun_deployments.errors import deployment_exists
@@ -139,9 +140,9 @@ class Construction:
     def commit(self) -> None:
         """From here on the deployment exists; ``finish`` follows when nothing more is to be done."""
         with files.storage_errors("the deployment's folder"):
-            _sync(self.path)
+            sync_folder(self.path)
             _commit(self.path)
-            _sync(self._root)
+            sync_folder(self._root)
 
     def finish(self) -> None:
         """Nothing more is to be done for this creation; never raises, the deployment stands."""
@@ -229,7 +230,7 @@ def _put_back(root: Path, path: Path, journal: Journal) -> None:
     _clear_folders(path, journal)
     for marker in (CREATING_MARKER, FINISHING_MARKER):
         (path / marker).unlink(missing_ok=True)
-    _sync(path)
+    sync_folder(path)
 
 
 def _clear_folders(path: Path, journal: Journal) -> None:
@@ -325,11 +326,3 @@ def _moment_of(copy: Path) -> datetime | None:
         return datetime.strptime(copy.name.rpartition(".")[2], STAMP).replace(tzinfo=UTC)
     except ValueError:
         return None
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

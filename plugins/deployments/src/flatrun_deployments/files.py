@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from flatrun_core.disk import sync_folder
 from flatrun_core.errors import Failed
 
 TEMP_PREFIX: Final = ".flatrun.tmp-"
@@ -90,7 +91,7 @@ def atomic_write(path: Path, data: bytes, *, mode: int | None = None) -> None:
             with suppress(OSError):
                 temporary.unlink()
             raise
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
 @contextmanager
@@ -173,14 +174,6 @@ def _write_temporary(path: Path, data: bytes, mode: int, before: os.stat_result 
         os.fchmod(file.fileno(), mode)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _reason(exc: OSError) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from flatrun_core import Failed, FlatrunError, Unavailable
+from flatrun_core.disk import sync_folder
 from flatrun_templates import disk
 from flatrun_templates.paths import COMPOSE_NAME
 
@@ -131,12 +132,12 @@ def _copy(source: Path, target: Path) -> None:
         for name in _FILES:
             with suppress(FileNotFoundError):
                 _write(temporary / name, (source / name).read_bytes())
-        _sync(temporary)
+        sync_folder(temporary)
         temporary.rename(target)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    _sync(target.parent)
+    sync_folder(target.parent)
 
 
 def _restore(source: Path, target: Path) -> None:
@@ -171,7 +172,7 @@ def _replace(path: Path, data: bytes) -> None:
         (holder / path.name).replace(path)
     finally:
         shutil.rmtree(holder, ignore_errors=True)
-    _sync(path.parent)
+    sync_folder(path.parent)
 
 
 def _set_aside(path: Path) -> None:
@@ -197,11 +198,3 @@ def _write(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
