@@ -11,7 +11,6 @@ from flatrun_scripts import compose_plugin, engine, images, packages
 from flatrun_scripts.layout import State
 from flatrun_scripts.shell import ScriptError, run, say, step
 
-
 TEST_PROGRAMS = (
     ("ip", "iproute2", "tests give a second Engine a network of its own"),
     ("mount", "mount", "tests fill a small file system"),
