@@ -102,7 +102,7 @@ class Pipeline:
         identity = self.identify()
         g.flatrun_identity = identity
         deployment = self._authorise(identity, access)
-        g.flatrun_recheck = self._rechecker(access, deployment)
+        g.flatrun_rechecker = functools.partial(self._rechecker, access, deployment)
 
     def _authorise(self, identity: Identity, access: Access) -> str | None:
         _check_permissions(identity, access)
@@ -122,7 +122,7 @@ class Pipeline:
         if not self._panel.settings.snapshot.of(AuthSettings).enabled:
             return ANONYMOUS
         return self._authenticate(
-            _credentials(dict(request.headers), request.remote_addr or "", self._client_ip())
+            _credentials(dict(request.headers), request.remote_addr or "", g.flatrun_client_ip)
         )
 
     def _authenticate(self, credentials: Credentials) -> Identity:
@@ -162,8 +162,9 @@ class Pipeline:
             raise Unauthenticated("Invalid or expired token", code="INVALID_TOKEN")
 
     def _client_ip(self) -> str:
-        trusted = self._networks(tuple(self._panel.settings.snapshot.of(ApiSettings).trusted_proxies))
-        return client_address(request.remote_addr or "", dict(request.headers), trusted)
+        peer = request.remote_addr or ""
+        proxies = self._panel.settings.snapshot.of(ApiSettings).trusted_proxies
+        return client_address(peer, dict(request.headers), self._networks(proxies)) if proxies else peer
 
     # --- record ---
 
@@ -178,6 +179,8 @@ class Pipeline:
     def _finish_record(self, response: Response) -> Response | None:
         access: Access | None = g.get("flatrun_access")
         if access is None or access.kind == "internal" or g.get("flatrun_finished"):
+            return None
+        if not self._panel.recorders:
             return None
         g.flatrun_finished = True
         tokens = {id(recorder): token for recorder, token in g.get("flatrun_recorded", ())}

@@ -107,7 +107,7 @@ def event_stream(events: Iterator[ServerEvent | None]) -> Response:
         raise
     gone = request.environ.get("waitress.client_disconnected")
     source = _Source(events, first)
-    body = _frames(source, gate, g.flatrun_recheck, gone if callable(gone) else _never)
+    body = _frames(source, gate, g.flatrun_rechecker(), gone if callable(gone) else _never)
     response = Response(body, mimetype="text/event-stream", headers=HEADERS)
     response.call_on_close(leave)
     response.call_on_close(source.close)
