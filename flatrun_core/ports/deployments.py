@@ -34,6 +34,7 @@ class Deployment:
 
     ``status`` is running, stopped, error or unknown. ``metadata`` is ``service.yml`` in canonical
     spelling, every documented key present; None when it cannot be read, with ``problem`` saying why.
+    ``project`` is empty as long as another folder has the same compose project.
     """
 
     name: str

@@ -244,6 +244,40 @@ def test_what_is_started_by_hand_shows_and_belongs_to_its_deployment(
     eventually(lambda: item(module_panel, unique_name)["status"], "stopped")
 
 
+def test_two_folders_on_one_project_cannot_stop_each_others_containers(
+    module_panel: PanelProcess, engine: docker.APIClient, busybox_image: str, unique_name: str
+) -> None:
+    panel, name, other = module_panel, unique_name, f"{unique_name}-hand"
+    text = compose_of(busybox_image, web={})
+    folder = panel.root / other
+    folder.mkdir()
+    (folder / "compose.yaml").write_text(json.dumps({"name": name, **json.loads(text)}))
+    answer = panel.post("/api/deployments", {"name": name, "compose": text})
+    assert (answer.status_code, answer.json()["code"]) == (409, "PROJECT_IN_USE")
+    assert other in answer.json()["error"]
+    assert not (panel.root / name).exists()
+
+    (panel.root / name).mkdir()
+    (panel.root / name / "compose.yaml").write_text(text)
+    subprocess.run(["docker", "compose", "up", "-d"], cwd=panel.root / name, check=True, capture_output=True)
+    eventually(lambda: [item(panel, each)["status"] for each in (name, other)], ["error", "error"])
+    for each in (name, other):
+        at = f"/api/deployments/{each}"
+        answers = [panel.post(f"{at}/{action}") for action in ("start", "stop", "restart")]
+        answers += [panel.delete(at), panel.delete(f"{at}?remove_files=true")]
+        assert {(refused.status_code, refused.json()["code"]) for refused in answers} == {
+            (409, "PROJECT_IN_USE")
+        }
+    assert [c["State"] for c in containers(engine, name)] == ["running"]
+    assert [p.name for p in folder.iterdir()] == ["compose.yaml"]
+
+    (folder / "compose.yaml").write_text(text)
+    assert panel.delete(f"/api/deployments/{other}?remove_files=true").status_code == 200
+    assert item(panel, name)["status"] == "running"
+    assert panel.delete(f"/api/deployments/{name}?remove_files=true").status_code == 200
+    assert containers(engine, name) == []
+
+
 def test_the_command_does_the_same_from_a_script(
     module_panel: PanelProcess, busybox_image: str, unique_name: str, free_port: int, tmp_path: Path
 ) -> None:

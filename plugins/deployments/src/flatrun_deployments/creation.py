@@ -93,8 +93,10 @@ class Creation:
         asks = (identity.actor.type, identity.actor.id)
         if is_removed(path) and not identity.unscoped and removed_by(path) != asks:
             raise deployment_exists(plan.name)
+        folders = self._catalogue.folders()
+        planning.check_project(plan.name, folders)
         if plan.port is not None:
-            check_port(plan.port, plan.name, self._catalogue.folders())
+            check_port(plan.port, plan.name, folders)
 
     def _claim(self, plan: Plan) -> Construction:
         planned = [COMPOSE_NAME, service_yml.FILENAME, env_file.FILENAME, *plan.files]

@@ -53,10 +53,10 @@ class DeploymentSource:
     def exists(self) -> bool:
         """See ``Source``."""
         try:
-            self._deployments.get(self._name)
+            # Without a project its containers may be another deployment's by now.
+            return bool(self._deployments.get(self._name).project)
         except NotFound:
             return False
-        return True
 
     def concerns(self, event: EngineEvent) -> bool:
         """See ``Source``."""

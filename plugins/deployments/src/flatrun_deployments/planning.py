@@ -1,6 +1,6 @@
 """From a request to what will be written: compose text, files, environment and ``service.yml``."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -9,7 +9,8 @@ from typing import Any, Final
 from flatrun_core import Invalid, PluginContext, fields
 from flatrun_core.ports.deployments import CREDENTIALS, TEMPLATES, NewDeployment, Rendered
 from flatrun_deployments import compose_file, env_file, service_yml
-from flatrun_deployments.errors import plugin_required
+from flatrun_deployments.discovery import Folder
+from flatrun_deployments.errors import plugin_required, project_in_use
 
 COMPOSE_NAME: Final = compose_file.CANDIDATES[0]
 
@@ -98,6 +99,19 @@ def plan(
         credentials=rendered.credentials,
         rendered_again=(lambda again: {**render(again).files, **new.files}) if render is not None else None,
     )
+
+
+def check_project(name: str, folders: Sequence[Folder]) -> None:
+    """Raise 409 ``PROJECT_IN_USE`` when another folder has the compose project of a new deployment.
+
+    It is the deployment's name: a compose file that gives another one is refused.
+    """
+    if any(folder.name == name for folder in folders):
+        # That it exists already is told in words of its own.
+        return
+    others = [folder.name for folder in folders if folder.project == name]
+    if others:
+        raise project_in_use(name, others)
 
 
 def of_rendered(new: NewDeployment, rendered: Rendered) -> NewDeployment:

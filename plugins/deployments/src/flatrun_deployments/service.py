@@ -85,12 +85,15 @@ class DeploymentService:
         return self._creation.create(new, identity)
 
     def act(self, name: str, action: str, identity: Identity) -> ActionResult:
-        """start, stop or restart; a second operation at the same time is 409 ``OPERATION_IN_PROGRESS``."""
+        """start, stop or restart; a second operation at the same time is 409 ``OPERATION_IN_PROGRESS``.
+
+        409 ``PROJECT_IN_USE`` when another folder has the same compose project.
+        """
         if action not in DONE:
             raise Invalid(f"Unknown action '{action}'; there is: {', '.join(DONE)}")
         self.catalogue.folder(name)
         with self._locks.hold("deployment", name):
-            folder = self.catalogue.folder(name)
+            folder = self._alone(name)
             if action == "stop":
                 output = self._running.act(folder, action)
             else:
@@ -100,10 +103,10 @@ class DeploymentService:
         return ActionResult(name, action, output)
 
     def remove(self, name: str, options: RemoveOptions, identity: Identity) -> Removed:
-        """Remove; with ``files`` False the folder stays with a marker."""
+        """Remove; with ``files`` False the folder stays with a marker. Refused as ``act`` is."""
         self.catalogue.folder(name)
         with self._locks.hold("deployment", name):
-            return self._remover.remove(self.catalogue.folder(name), options, identity)
+            return self._remover.remove(self._alone(name), options, identity)
 
     @contextmanager
     def exclusive(self, name: str, wait: float = 0) -> Iterator[Deployment]:
@@ -125,6 +128,12 @@ class DeploymentService:
     def of_container(self, container_id: str) -> str | None:
         """The deployment a container belongs to, or None."""
         return self.catalogue.of_container(container_id)
+
+    def _alone(self, name: str) -> Folder:
+        """A folder whose containers are its own, for who is about to act on them."""
+        folder = self.catalogue.folder(name)
+        self.catalogue.check_alone(folder)
+        return folder
 
     def _tell(self, what: str, folder: Folder, identity: Identity) -> None:
         event = DeploymentEvent(folder.name, folder.path, identity)

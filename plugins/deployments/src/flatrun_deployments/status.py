@@ -5,6 +5,7 @@ from typing import Final
 
 from flatrun_core.ports.deployments import Deployment, Service
 from flatrun_core.ports.docker import Container
+from flatrun_deployments.errors import project_shared
 from flatrun_deployments.folder import Folder, Planned
 
 # From best to worst; of several replicas the worst one speaks for the service.
@@ -27,28 +28,51 @@ def by_project(containers: Iterable[Container]) -> dict[str, list[Container]]:
     return groups
 
 
-def join(folder: Folder, containers: Sequence[Container] | None) -> Deployment:
-    """A folder and the containers of its project; None when Docker cannot be asked."""
+def sharing(folders: Iterable[Folder]) -> dict[str, tuple[str, ...]]:
+    """Of each folder whose compose project is not its own alone: the names of the others."""
+    names: dict[str, list[str]] = {}
+    for folder in folders:
+        names.setdefault(folder.project, []).append(folder.name)
+    return {
+        name: tuple(other for other in together if other != name)
+        for together in names.values()
+        if len(together) > 1
+        for name in together
+    }
+
+
+def join(folder: Folder, containers: Sequence[Container] | None, others: Sequence[str] = ()) -> Deployment:
+    """A folder and the containers of its project; None when Docker cannot be asked.
+
+    ``others`` are the folders that have the same project. Nobody can say whose of them a container
+    is, so it is nobody's: the deployment is an error, without services and without a project to
+    find containers by.
+    """
     counted = None if containers is None else [c for c in containers if not c.oneoff]
+    problem = folder.problem
+    if others:
+        problem = "; ".join(filter(None, (problem, project_shared(folder.project, others).message)))
     return Deployment(
         name=folder.name,
         path=folder.path,
-        status=_deployment_status(folder, counted),
+        status=_deployment_status(problem, counted),
         created_at=folder.created_at,
         updated_at=folder.updated_at,
-        services=() if folder.problem else _services(folder, counted),
+        services=() if problem else _services(folder, counted),
         metadata=folder.metadata,
-        project=folder.project,
+        # Logs, statistics and lists look for containers by it: a grant of this deployment must not
+        # reach what may be another's.
+        project="" if others else folder.project,
         compose_file=folder.compose.path,
         primary_service=folder.primary,
-        problem=folder.problem,
+        problem=problem,
     )
 
 
-def _deployment_status(folder: Folder, containers: Sequence[Container] | None) -> str:
+def _deployment_status(problem: str, containers: Sequence[Container] | None) -> str:
     if containers is None:
         return "unknown"
-    if folder.problem or any(_is_broken(container) for container in containers):
+    if problem or any(_is_broken(container) for container in containers):
         return "error"
     return "running" if any(c.state == "running" for c in containers) else "stopped"
 
