@@ -499,6 +499,34 @@ def test_the_time_of_change_is_the_newest_of_the_files(found: Discovery, make: M
     assert only(found).updated_at == datetime(1970, 1, 1, 0, 0, 9, tzinfo=UTC)
 
 
+@pytest.mark.parametrize("name", ["docker-compose.yml", "service.yml", ".env"])
+def test_of_a_link_that_leaves_only_its_own_time_counts(
+    root: Path, found: Discovery, make: Make, name: str
+) -> None:
+    path = make("blog", None if name == "docker-compose.yml" else COMPOSE)
+    outside = root.parent / "outside"
+    outside.write_text(COMPOSE)
+    os.utime(outside, (900, 900))
+    (path / name).symlink_to(outside)
+    os.utime(path / name, (5, 5), follow_symlinks=False)
+    for file in path.iterdir():
+        if not file.is_symlink():
+            os.utime(file, (1, 1))
+    assert "leaves" in only(found).problem
+    assert only(found).updated_at == datetime(1970, 1, 1, 0, 0, 5, tzinfo=UTC)
+    os.utime(outside, (1000, 1000))
+    assert only(found).updated_at == datetime(1970, 1, 1, 0, 0, 5, tzinfo=UTC)
+
+
+def test_of_a_link_that_stays_the_time_of_its_file_counts(found: Discovery, make: Make) -> None:
+    path = make("blog", None)
+    (path / "real.txt").write_text(COMPOSE)
+    (path / "compose.yml").symlink_to("real.txt")
+    os.utime(path / "real.txt", (7, 7))
+    assert only(found).problem == ""
+    assert only(found).updated_at == datetime(1970, 1, 1, 0, 0, 7, tzinfo=UTC)
+
+
 def test_times_beyond_the_calendar_break_nothing(make: Make) -> None:
     raw = folder_module.gather(make("blog", service="name: a\n"))
     assert raw is not None

@@ -128,7 +128,7 @@ def gather(path: Path) -> Raw | None:
         user_override=user_override,
         links_out=tuple(name for name in (user_override, OVERRIDE) if name and leaves(path, name)),
         created=made,
-        updated_ns=max((known[2] for known in signatures.values() if known), default=0),
+        updated_ns=max((_changed_ns(path / name, known) for name, known in signatures.items()), default=0),
         signatures=signatures,
     )
 
@@ -243,6 +243,13 @@ def _signature(path: Path) -> Signature | None:
         return signature(path.stat())
     except OSError:
         return None
+
+
+def _changed_ns(path: Path, known: Signature | None) -> int:
+    # Of a link that leaves only its own time counts: what is outside is none of the folder's.
+    if leaves(path.parent, path.name):
+        return path.lstat().st_mtime_ns
+    return known[2] if known else 0
 
 
 def _content(path: Path, name: str) -> bytes | str:
