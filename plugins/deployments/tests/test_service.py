@@ -1,5 +1,7 @@
 """What happens to deployments that exist: listing, actions, removal, edits, the proxy network."""
 
+import errno
+import os
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -287,6 +289,60 @@ def test_down_that_fails_stops_everything(bench: Any) -> None:
     assert bench.tree() == before
     assert bench.names() == ["blog"]
     assert [what for what, _ in bench.neighbours["neighbour"].events] == ["created", "started"]
+
+
+def test_down_that_fails_leaves_no_trace_of_the_mark_to_be(bench: Any) -> None:
+    bench.create(auto_start=True)
+    before = bench.tree()
+    bench.compose.fail_next("stuck", command="down")
+    assert bench.client.delete("/api/deployments/blog").status_code == 500
+    assert bench.tree() == before
+    assert bench.names() == ["blog"]
+
+
+def full(*_: Any) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk_refuses_to_keep_the_files_before_anything_is_done(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.create(auto_start=True)
+    (container,) = bench.engine.of_project("blog")
+    before, commands = bench.tree(), bench.compose.commands()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        answer = bench.client.delete("/api/deployments/blog")
+    assert (answer.status_code, answer.get_json()["code"]) == (500, "STORAGE_FULL")
+    assert bench.tree() == before
+    assert bench.compose.commands() == commands
+    assert container.state == "running"
+    assert [(found.name, found.status) for found in bench.deployments.list()] == [("blog", "running")]
+    assert [what for what, _ in bench.neighbours["neighbour"].events] == ["created", "started"]
+    assert bench.client.delete("/api/deployments/blog").status_code == 200
+
+
+def test_a_disk_that_is_full_after_down_has_room_for_the_mark(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.create(auto_start=True)
+
+    def fill(removal: Any) -> list[RemovedItem]:
+        monkeypatch.setattr("flatrun_deployments.files._write_temporary", full)
+        return []
+
+    bench.neighbours["neighbour"].on_remove = fill
+    assert bench.client.delete("/api/deployments/blog").status_code == 200
+    assert bench.names() == []
+    assert sorted(bench.tree()) == ["blog/.flatrun-removed", "blog/docker-compose.yml", "blog/service.yml"]
+
+
+def test_a_full_disk_does_not_keep_files_from_going(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.create(auto_start=True)
+    monkeypatch.setattr("flatrun_deployments.files._write_temporary", full)
+    answer = bench.client.delete("/api/deployments/blog?remove_files=true")
+    assert answer.get_json()["files_removed"] is True
+    assert bench.tree() == {}
 
 
 def test_down_that_fails_does_not_keep_what_has_no_container(bench: Any) -> None:

@@ -9,7 +9,7 @@ import logging
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -81,17 +81,32 @@ def atomic_write(path: Path, data: bytes, *, mode: int | None = None) -> None:
     Without ``mode`` an existing file keeps its own and a new one gets 0644; the owner stays. A
     symlink is refused. Raises ``Failed`` ``STORAGE_FULL`` or ``STORAGE_FAILED``.
     """
-    with storage_errors(path.name):
-        before = _existing(path)
-        temporary = temporary_name(path.parent)
-        try:
-            _write_temporary(temporary, data, _mode(before, mode), before)
+    with prepared(path, data, mode=mode) as put:
+        put()
+
+
+@contextmanager
+def prepared(path: Path, data: bytes, *, mode: int | None = None) -> Iterator[Callable[[], None]]:
+    """Write a file under another name in its folder; a call of what is given puts it in place.
+
+    The bytes are on disk from the beginning, so that the call needs no room for them. Left without
+    the call, nothing stays. Otherwise as ``atomic_write``.
+    """
+    temporary = temporary_name(path.parent)
+
+    def put() -> None:
+        with storage_errors(path.name):
             temporary.replace(path)
-        except BaseException:
-            with suppress(OSError):
-                temporary.unlink()
-            raise
-        sync_folder(path.parent)
+            sync_folder(path.parent)
+
+    try:
+        with storage_errors(path.name):
+            before = _existing(path)
+            _write_temporary(temporary, data, _mode(before, mode), before)
+        yield put
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -33,7 +34,19 @@ class Remover:
         self._running = running
 
     def remove(self, folder: Folder, options: RemoveOptions, identity: Identity) -> Removed:
-        """Remove; when the containers cannot be brought down nothing else is done and the error is raised."""
+        """Remove; when the containers cannot be brought down nothing else is done and the error is raised.
+
+        Files that are to stay need a marker, so a disk that has no room for it refuses before anything
+        is done; files that are to go are no such reason, their end makes room.
+        """
+        if options.files:
+            return self._remove(folder, options, identity, lambda: mark_removed(folder.path, identity.actor))
+        with marking(folder.path, identity.actor) as mark:
+            return self._remove(folder, options, identity, mark)
+
+    def _remove(
+        self, folder: Folder, options: RemoveOptions, identity: Identity, mark: Callable[[], None]
+    ) -> Removed:
         deployment = self._catalogue.one(folder)
         warnings = self._down(folder, options)
         removal = Removal(deployment, options, identity)
@@ -43,7 +56,7 @@ class Remover:
             removal=removal,
         )
         items: list[RemovedItem] = [item for _, found in joined for item in found]
-        files_removed = self._remove_files(folder, options, identity, warnings)
+        files_removed = self._remove_files(folder, options, mark, warnings)
         event = DeploymentEvent(folder.name, folder.path, identity)
         self._ctx.hooks.notify("flatrun_on_deployment_removed", event=event)
         return Removed(folder.name, files_removed, tuple(item.name for item in items), tuple(warnings))
@@ -61,7 +74,7 @@ class Remover:
         return []
 
     def _remove_files(
-        self, folder: Folder, options: RemoveOptions, identity: Identity, warnings: list[str]
+        self, folder: Folder, options: RemoveOptions, mark: Callable[[], None], warnings: list[str]
     ) -> bool:
         if options.files:
             try:
@@ -71,19 +84,31 @@ class Remover:
                 warnings.append(f"files: {exc.message}")
             else:
                 return True
-        mark_removed(folder.path, identity.actor)
+        mark()
         return False
 
 
 def mark_removed(path: Path, actor: Actor) -> None:
     """Take a folder out of the listing and keep its files; the marker says who asked."""
-    mark = {
+    with marking(path, actor) as mark:
+        mark()
+
+
+@contextmanager
+def marking(path: Path, actor: Actor) -> Iterator[Callable[[], None]]:
+    """As ``mark_removed``, in two steps: what the disk may refuse at once, the rest at the call."""
+    marker = {
         "removed_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "removed_by": {"type": actor.type, "id": actor.id},
     }
-    # Left by a creation, it would bring the deployment back at the next start.
-    (path / FINISHING_MARKER).unlink(missing_ok=True)
-    files.atomic_write(path / REMOVED_MARKER, json.dumps(mark).encode(), mode=0o600)
+    with files.prepared(path / REMOVED_MARKER, json.dumps(marker).encode(), mode=0o600) as put:
+
+        def mark() -> None:
+            # Left by a creation, it would bring the deployment back at the next start.
+            (path / FINISHING_MARKER).unlink(missing_ok=True)
+            put()
+
+        yield mark
 
 
 def removed_by(path: Path) -> tuple[str, str] | None:
