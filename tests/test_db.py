@@ -84,8 +84,10 @@ class TestEagerStorage(TestSqliteStorage):
             def open(self, url: str) -> Any:
                 path = sqlite_path(url)
                 path.parent.mkdir(exist_ok=True)
-                pragmas = {"foreign_keys": 1, "journal_mode": "wal"}
-                return SqliteDatabase(str(path), pragmas=pragmas, autoconnect=False, lock_type="IMMEDIATE")
+                # No WAL: this one connects before the migration's lock, and two that switch a new file
+                # to WAL at once are refused without waiting.
+                options = {"pragmas": {"foreign_keys": 1}, "autoconnect": False, "lock_type": "IMMEDIATE"}
+                return SqliteDatabase(str(path), **options)
 
         return Eager()
 

@@ -1,7 +1,10 @@
 """The command ``flatrun``, and what plugins need to add commands of their own."""
 
+import contextlib
 import errno
 import logging
+import os
+import sys
 from typing import Any
 
 import click
@@ -51,6 +54,7 @@ class Root(click.Group):
         except OSError as exc:
             if exc.errno != errno.ENOSPC or exc.filename is not None:
                 raise
+            _give_up_output()
             raise click.ClickException(f"The output cannot be written: {exc.strerror}") from exc
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -65,6 +69,14 @@ class Root(click.Group):
             return found
         session = session_of(ctx)
         return session.installed.command(cmd_name, session.output.warn)
+
+
+def _give_up_output() -> None:
+    """Let what is still in the buffer go nowhere, or it fails once more when the interpreter ends."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 @click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"]})
