@@ -319,19 +319,27 @@ def test_one_container_is_read_and_followed_by_its_name_through_recreation(
 
 
 def test_the_command_line_follows_too(
-    module_panel: PanelProcess, busybox_image: str, unique_name: str
+    module_panel: PanelProcess, busybox_image: str, unique_name: str, tmp_path: Path
 ) -> None:
     create(module_panel, unique_name, compose_of(busybox_image, web=ticker("web")), auto_start=True)
-    program = Path(sys.executable).with_name("flatrun")
-    argv = [
-        str(program),
-        "deployments",
-        "logs",
-        unique_name,
-        "--url",
-        module_panel.url,
-        "--key",
-        module_panel.key,
-    ]
-    done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=20)
-    assert "web out 0" in done.stdout
+    url = f"/api/deployments/{unique_name}"
+    # A container that has started need not have written anything yet.
+    until(lambda: "web err 0" in module_panel.get(f"{url}/logs").json()["logs"])
+    program = str(Path(sys.executable).with_name("flatrun"))
+    access = ["--url", module_panel.url, "--key", module_panel.key]
+    argv = [program, "deployments", "logs", unique_name, *access, "--tail", "10000"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60)
+    assert "web-1  | web out 0" in done.stdout.splitlines()
+    printed = tmp_path / "printed"
+    with printed.open("w") as output, subprocess.Popen([*argv, "--follow"], stdout=output) as following:
+        try:
+            until(printed.read_text, 30)
+            seen = len(printed.read_text().splitlines())
+            until(lambda: len(printed.read_text().splitlines()) > seen + 10, 30)
+            assert module_panel.delete(url).status_code == 200
+            assert following.wait(30) == 0
+        finally:
+            following.kill()
+    lines = [line.removeprefix("web  | ") for line in printed.read_text().splitlines()]
+    assert "web out 0" in lines
+    assert_gapless(lines, 1)
