@@ -325,7 +325,11 @@ VALUES = st.recursive(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    deadline=None,
+    max_examples=40,
+)
 @given(VALUES)
 def test_whatever_is_set_is_read_back_and_the_rest_stays(tmp_path: Path, value: Any) -> None:
     folder = tmp_path / "blog"
