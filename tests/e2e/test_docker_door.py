@@ -136,8 +136,10 @@ class TestRealEngine(EngineContract):
         assert errors == []
 
     def test_stopping_waits_for_the_containers_own_grace(self, door: RealDoor) -> None:
-        trap = "trap 'sleep 7; exit 5' TERM; while true; do sleep 0.1; done"
-        project, container = door.up(script(trap, stop_grace_period="9s"))
+        # Longer than the Engine's usual ten seconds, and far from the end of the grace on a busy machine.
+        trap = "trap 'sleep 11; exit 5' TERM; echo ready; while true; do sleep 0.1; done"
+        project, container = door.up(script(trap, stop_grace_period="60s"))
+        until(lambda: door.engine.logs(container.id), "the trap")
         door.engine.stop(container.id)
         assert door.of(project)[0].exit_code == 5
 
