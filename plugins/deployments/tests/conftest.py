@@ -162,6 +162,16 @@ def bench(make_bench: Callable[..., Bench], neighbour: Neighbour) -> Bench:
 
 
 @pytest.fixture
+def post() -> Callable[..., Any]:
+    """Return a function that posts an action on a deployment of a bench, ``blog`` unless another is named."""
+
+    def post_action(bench: Bench, action: str, name: str = "blog") -> Any:
+        return bench.client.post(f"/api/deployments/{name}/{action}")
+
+    return post_action
+
+
+@pytest.fixture
 def free_port() -> int:
     """Return a port on which nothing listens, with the next one free as well."""
     while True:

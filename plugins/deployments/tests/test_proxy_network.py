@@ -1,0 +1,84 @@
+"""Containers with routes join the proxy's network when they start."""
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from flatrun_core import Failed
+from flatrun_core.ports.deployments import ROUTES
+from flatrun_core.ports.docker import PROJECT_LABEL, SERVICE_LABEL
+from flatrun_deployments.service import SERVICE
+
+
+class FakeRoutes:
+    """The service web of every deployment is routed."""
+
+    def networks(self, name: str) -> Mapping[str, tuple[str, ...]]:
+        return {"web": (f"{name}-web",)}
+
+
+@pytest.fixture
+def routed(make_bench: Callable[..., Any], new_neighbour: Any) -> Any:
+    """Return a panel with routes for every service called web."""
+    domains = new_neighbour("domains")
+    domains.offers[ROUTES] = FakeRoutes()
+    return make_bench(domains)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    tick = threading.Event()
+    for _ in range(200):
+        if condition():
+            return
+        tick.wait(0.02)
+    raise AssertionError("it did not happen")
+
+
+def test_a_routed_container_that_starts_without_the_proxy_network_is_connected(routed: Any) -> None:
+    routed.create()
+    labels = {PROJECT_LABEL: "blog", SERVICE_LABEL: "web"}
+    before = routed.engine.add("before", state="running", labels=labels)
+    service = routed.app.extensions["flatrun"].services.get(SERVICE)
+    service.serve()
+    try:
+        web = routed.engine.add("blog-web-1", state="created", labels=labels)
+        db = routed.engine.add("blog-db-1", state="created", labels={**labels, SERVICE_LABEL: "db"})
+        for container in (web, db):
+            routed.engine.start(container.id)
+        wait_for(lambda: "proxy" in web.networks)
+        assert web.networks["proxy"] == ("blog-web",)
+        assert "proxy" not in db.networks
+        routed.engine.down = True
+        routed.engine.down = False
+        wait_for(lambda: "proxy" in before.networks)
+    finally:
+        service.shutdown()
+
+
+def test_without_routes_no_container_is_touched(bench: Any) -> None:
+    bench.create()
+    service = bench.app.extensions["flatrun"].services.get(SERVICE)
+    service.serve()
+    web = bench.engine.add("w", state="created", labels={PROJECT_LABEL: "blog", SERVICE_LABEL: "web"})
+    bench.engine.start(web.id)
+    service.shutdown()
+    assert "proxy" not in web.networks
+
+
+def test_a_failure_to_connect_does_not_end_the_watch(routed: Any, caplog: pytest.LogCaptureFixture) -> None:
+    routed.create()
+    service = routed.app.extensions["flatrun"].services.get(SERVICE)
+    service.serve()
+    try:
+        labels = {PROJECT_LABEL: "blog", SERVICE_LABEL: "web"}
+        routed.engine.fail_next("connect_network", Failed("no"))
+        first = routed.engine.add("a", state="created", labels=labels)
+        routed.engine.start(first.id)
+        wait_for(lambda: "could not be connected" in caplog.text)
+        second = routed.engine.add("b", state="created", labels=labels)
+        routed.engine.start(second.id)
+        wait_for(lambda: "proxy" in second.networks)
+    finally:
+        service.shutdown()
