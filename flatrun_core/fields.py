@@ -8,11 +8,11 @@ A wrong JSON type is an error here, never a conversion: ``true`` is no number, `
 
 import ipaddress
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import MISSING
 from dataclasses import fields as dataclass_fields
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -36,68 +36,16 @@ from marshmallow.validate import OneOf as OneOf
 from marshmallow.validate import Range as Range
 from marshmallow.validate import Regexp as Regexp
 
-_MICROSECONDS = {
-    "ns": Decimal("0.001"),
-    "us": Decimal(1),
-    "µs": Decimal(1),
-    "μs": Decimal(1),
-    "ms": Decimal(1_000),
-    "s": Decimal(1_000_000),
-    "m": Decimal(60_000_000),
-    "h": Decimal(3_600_000_000),
-    "d": Decimal(86_400_000_000),
-    "w": Decimal(604_800_000_000),
-}
-_DURATION_PART = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h|d|w)")
-_DURATION_LENGTH, _EMAIL_LENGTH, _HOST_LENGTH, _CONTAINER_LENGTH = 64, 254, 253, 128
-_MILLISECOND, _SECOND = 1_000, 1_000_000  # in microseconds
-# Go keeps a duration as nanoseconds in 64 bits; what it could not read is refused here as well.
-_LONGEST = timedelta(microseconds=(2**63 - 1) // 1000)
+from flatrun_core.durations import format_duration as format_duration
+from flatrun_core.durations import parse_duration as parse_duration
+
+_EMAIL_LENGTH, _HOST_LENGTH, _CONTAINER_LENGTH = 254, 253, 128
 _TIME = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
 )
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 _CONTAINER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-
-
-def parse_duration(text: str) -> timedelta:
-    """A Go duration such as ``1h30m``, with ``d`` and ``w`` too; finer than 1 µs is cut.
-
-    ``0`` needs no unit. Raises ``ValueError`` for anything else, signs included, and for more than
-    about 292 years.
-    """
-    if text == "0":
-        return timedelta(0)
-    end, total = 0, Decimal(0)
-    while len(text) <= _DURATION_LENGTH and (part := _DURATION_PART.match(text, end)):
-        end = part.end()
-        total += Decimal(part[1]) * _MICROSECONDS[part[2]]
-    if not end or end != len(text):
-        raise ValueError("not a duration")
-    if total > _LONGEST // timedelta(microseconds=1):
-        raise ValueError("too long a duration")
-    return timedelta(microseconds=int(total))
-
-
-def format_duration(value: timedelta) -> str:
-    """The shortest text Go reads as the same duration: ``1h30m``, ``500ms``, ``0s``."""
-    rest = value // timedelta(microseconds=1)
-    if rest < 0:
-        return "-" + format_duration(-value)
-    if 0 < rest < _MILLISECOND:
-        return f"{rest}µs"
-    if 0 < rest < _SECOND:
-        return f"{_decimal(rest, _MILLISECOND)}ms"
-    hours, rest = divmod(rest, 3_600_000_000)
-    minutes, rest = divmod(rest, 60_000_000)
-    text = (f"{hours}h" if hours else "") + (f"{minutes}m" if minutes else "")
-    return text + f"{_decimal(rest, _SECOND)}s" if rest or not text else text
-
-
-def _decimal(amount: int, unit: int) -> str:
-    whole, part = divmod(amount, unit)
-    return f"{whole}.{part:0{len(str(unit)) - 1}d}".rstrip("0") if part else str(whole)
 
 
 def parse_time(text: str) -> datetime:
@@ -210,7 +158,7 @@ class Port(Integer):
         super().__init__(validate=Range(1, 65535), **kwargs)
 
 
-class _Text(base.Field[Any]):
+class _Text(base.Field[Any], ABC):
     """A value written as text; ``blank`` lets the empty string through as it is."""
 
     format: ClassVar[str] = ""
@@ -234,8 +182,9 @@ class _Text(base.Field[Any]):
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> Any:
         return None if value is None else str(value)
 
+    @abstractmethod
     def _parse(self, text: str) -> Any:
-        raise NotImplementedError
+        """The value; ``ValueError`` when the text is none."""
 
 
 class Duration(_Text):

@@ -25,7 +25,7 @@ PUBLIC = (
     "flatrun_core.disk",
 )
 LAYERS = [
-    {"markers", "errors"},
+    {"markers", "errors", "durations"},
     {"services", "ports"},
     {"fields", "yaml_reader", "disk", "checks", "access"},
     {
