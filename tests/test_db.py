@@ -7,7 +7,6 @@ import signal
 import sqlite3
 import stat
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -20,30 +19,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from peewee import SqliteDatabase
 
-import flatrun_core
 from flatrun_core.db import MigrationSet, PanelDatabase, open_database
 from flatrun_core.errors import StartupError, Unavailable
 from flatrun_core.jobs import CORE_MIGRATIONS
 from flatrun_core.storage import PostgresStorage, SqliteStorage, sqlite_path, sqlite_url
 from flatrun_core.testing.storage_contract import StorageBackendContract, migrations, sample_models
 
-ROOT = Path(flatrun_core.__file__).parents[1]
 NOBODY = 65534
-
-PREPARE = """
-import sys
-from pathlib import Path
-from flatrun_core.db import MigrationSet, open_database
-from flatrun_core.storage import SqliteStorage
-database = open_database(sys.argv[1], [SqliteStorage()])
-print(database.prepare([MigrationSet("shop", Path(sys.argv[2]))], migrate=True))
-"""
-
-
-def other_process(code: str, *arguments: object, **more: Any) -> subprocess.Popen[str]:
-    environ = {**os.environ, "PYTHONPATH": str(ROOT), **more}
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.Popen(command, env=environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def wait_until(true: Callable[[], Any], seconds: float = 20) -> None:
@@ -237,18 +219,21 @@ def test_a_copy_taken_while_others_write_is_whole(database: PanelDatabase, file:
 
 
 def test_kill_in_the_middle_of_a_migration_leaves_the_earlier_state(
-    database: PanelDatabase, file: Path, tmp_path: Path
+    database: PanelDatabase,
+    file: Path,
+    tmp_path: Path,
+    migrating_process: Callable[..., subprocess.Popen[str]],
 ) -> None:
     database.prepare([migrations(tmp_path / "shop", one="")])
     hang = f"""
-    import os, time
+    import os, sys
     from pathlib import Path
     Row.insert_many([{{"number": n}} for n in range(5000)]).execute()
     if "HANG" in os.environ:
         Path({str(tmp_path / "reached")!r}).touch()
-        time.sleep(60)"""
+        sys.stdin.read()"""
     shop = migrations(tmp_path / "shop", one="", two=hang)
-    process = other_process(PREPARE, sqlite_url(file), shop.directory, HANG="1")
+    process = migrating_process(SqliteStorage, sqlite_url(file), shop, HANG="1")
     wait_until((tmp_path / "reached").exists)
     process.send_signal(signal.SIGKILL)
     process.communicate()
@@ -261,9 +246,11 @@ def test_kill_in_the_middle_of_a_migration_leaves_the_earlier_state(
         assert database.peewee.execute_sql("SELECT count(*) FROM shop_two").fetchone() == (5001,)
 
 
-def test_two_processes_that_start_at_once_make_one_database(file: Path, tmp_path: Path) -> None:
+def test_two_processes_that_start_at_once_make_one_database(
+    file: Path, tmp_path: Path, migrating_process: Callable[..., subprocess.Popen[str]]
+) -> None:
     shop = migrations(tmp_path / "shop", one="import time; time.sleep(0.3)", two="")
-    processes = [other_process(PREPARE, sqlite_url(file), shop.directory) for _ in range(3)]
+    processes = [migrating_process(SqliteStorage, sqlite_url(file), shop) for _ in range(3)]
     answers = [process.communicate(timeout=30) for process in processes]
     assert sorted(out for out, _ in answers) == ["['shop/0001_one', 'shop/0002_two']\n", "[]\n", "[]\n"]
 

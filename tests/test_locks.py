@@ -251,17 +251,18 @@ def test_a_file_lock_is_one_holders_only(tmp_path: Path) -> None:
 
 def test_a_file_lock_ends_with_its_process_however_that_ends(tmp_path: Path) -> None:
     code = """
-import sys, time
+import sys
 from pathlib import Path
 from flatrun_core.locks import FileLock
 lock = FileLock(Path(sys.argv[1]))
 print(lock.acquire(), flush=True)
-time.sleep(60)
+sys.stdin.read()
 """
     lock = FileLock(tmp_path / "lock")
     process = subprocess.Popen(
         [sys.executable, "-c", code, lock.path],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,  # it ends with this test whatever happens
         stdout=subprocess.PIPE,
         text=True,
     )

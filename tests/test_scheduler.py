@@ -178,7 +178,7 @@ def test_of_two_processes_one_runs_the_timers_and_the_other_takes_over_when_it_i
     lock: Path, tmp_path: Path
 ) -> None:
     code = """
-import os, sys, time
+import os, sys
 from datetime import timedelta
 from pathlib import Path
 import flatrun_core.scheduler as scheduler
@@ -189,7 +189,7 @@ def tick():
         file.write(f"{os.getpid()}\\n")
 scheduler.TimerThread([Timer("tick", timedelta(milliseconds=20), tick)], Path(sys.argv[1])).start()
 print("up", flush=True)
-time.sleep(60)
+sys.stdin.read()
 """
     ticks = tmp_path / "ticks"
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -199,7 +199,11 @@ time.sleep(60)
 
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", code, lock, ticks], env=environ, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", code, lock, ticks],
+            env=environ,
+            stdin=subprocess.PIPE,  # they end with this test whatever happens
+            stdout=subprocess.PIPE,
+            text=True,
         )
         for _ in range(2)
     ]

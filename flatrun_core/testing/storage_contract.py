@@ -94,17 +94,10 @@ def sample_models() -> tuple[type[Model], type[Model]]:
 
 
 class StorageBackendContract:
-    """Inherit it, name the class ``Test...`` and give the fixtures ``backend`` and ``url``."""
+    """Inherit it, name the class ``Test...`` and give two fixtures.
 
-    @pytest.fixture
-    def backend(self) -> StorageBackend:
-        """The backend under test."""
-        raise NotImplementedError
-
-    @pytest.fixture
-    def url(self) -> str:
-        """An empty database of this test's own."""
-        raise NotImplementedError
+    ``backend`` is the ``StorageBackend`` under test, ``url`` names an empty database of the test's own.
+    """
 
     @pytest.fixture
     def again(self, backend: StorageBackend, url: str) -> Iterator[Callable[[], PanelDatabase]]:

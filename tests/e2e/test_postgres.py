@@ -7,7 +7,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -20,7 +19,6 @@ from typing import Any
 import psycopg
 import pytest
 
-import flatrun_core
 from flatrun_core.db import PanelDatabase, open_database
 from flatrun_core.errors import Conflict, StartupError, Unavailable
 from flatrun_core.jobs import CORE_MIGRATIONS, JobRow, JobRunner
@@ -30,7 +28,6 @@ from flatrun_core.ports.scheduling import JobKind
 from flatrun_core.storage import POOL_SIZE, PostgresStorage
 from flatrun_core.testing.storage_contract import StorageBackendContract, migrations, sample_models
 
-ROOT = Path(flatrun_core.__file__).parents[1]
 PASSWORD = "p@ss:w/rd?#%"
 QUOTED = "p%40ss%3Aw%2Frd%3F%23%25"
 OWNER = "postgres" if os.geteuid() == 0 else getpass.getuser()
@@ -303,34 +300,18 @@ def test_a_read_only_server_is_said_so(server: Cluster, url: str) -> None:
     database.close()
 
 
-PREPARE = """
-import sys
-from pathlib import Path
-from flatrun_core.db import MigrationSet, open_database
-from flatrun_core.storage import PostgresStorage
-database = open_database(sys.argv[1], [PostgresStorage()])
-print(database.prepare([MigrationSet("shop", Path(sys.argv[2]))], migrate=True))
-"""
-
-
-def other_process(code: str, *arguments: object, **more: str) -> subprocess.Popen[str]:
-    environ = {**os.environ, "PYTHONPATH": str(ROOT), **more}
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.Popen(command, env=environ, text=True, stdout=subprocess.PIPE)
-
-
 def test_kill_in_the_middle_of_a_migration_leaves_the_earlier_state_and_no_lock(
-    database: PanelDatabase, url: str, tmp_path: Path
+    database: PanelDatabase, url: str, tmp_path: Path, migrating_process: Callable[..., subprocess.Popen[str]]
 ) -> None:
     reached = tmp_path / "reached"
     hang = f"""
-    import os, time
+    import os, sys
     from pathlib import Path
     if "HANG" in os.environ:
         Path({str(reached)!r}).touch()
-        time.sleep(60)"""
+        sys.stdin.read()"""
     shop = migrations(tmp_path / "shop", one="", two=hang)
-    process = other_process(PREPARE, url, shop.directory, HANG="1")
+    process = migrating_process(PostgresStorage, url, shop, HANG="1")
     wait_until(reached.exists)
     process.send_signal(signal.SIGKILL)
     process.communicate()
@@ -340,9 +321,11 @@ def test_kill_in_the_middle_of_a_migration_leaves_the_earlier_state_and_no_lock(
     assert database.migrate([shop]) == ["shop/0002_two"]
 
 
-def test_two_processes_that_start_at_once_make_one_database(url: str, tmp_path: Path) -> None:
+def test_two_processes_that_start_at_once_make_one_database(
+    url: str, tmp_path: Path, migrating_process: Callable[..., subprocess.Popen[str]]
+) -> None:
     shop = migrations(tmp_path / "shop", one="import time; time.sleep(0.3)", two="")
-    processes = [other_process(PREPARE, url, shop.directory) for _ in range(3)]
+    processes = [migrating_process(PostgresStorage, url, shop) for _ in range(3)]
     answers = [process.communicate(timeout=60)[0] for process in processes]
     assert sorted(answers) == ["['shop/0001_one', 'shop/0002_two']\n", "[]\n", "[]\n"]
 
