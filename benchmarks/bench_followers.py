@@ -35,7 +35,7 @@ def run(stage: Stage) -> list[Row]:
     before = stage.rss()
     crowd = Crowd(stage, name, count)
     crowd.start()
-    time.sleep(2)
+    crowd.wait_until_all_follow()
     others = requests_for(stage, length)
     grown = stage.rss() - before
     seen = crowd.stop()
@@ -88,6 +88,14 @@ class Crowd(threading.Thread):
                 for found in LINE.findall(data):
                     self.seen[number].setdefault(int(found), now)
 
+    def wait_until_all_follow(self) -> None:
+        """Until each has seen two lines, so that what follows is the steady state."""
+        until = time.perf_counter() + 30
+        while min(map(len, self.seen)) < 2:
+            if time.perf_counter() > until:
+                raise TimeoutError("some followers get no lines")
+            time.sleep(0.05)
+
     def stop(self) -> list[dict[int, float]]:
         """End; what was seen."""
         self._ending.set()
@@ -130,12 +138,13 @@ def requests_for(stage: Stage, length: float) -> float:
 def compose_memory(folder: str) -> int:
     """Resident bytes of one `docker compose logs -f`, with its plugin process."""
     command = ["docker", "compose", "--project-directory", folder, "logs", "-f", "--tail", "1"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        time.sleep(2)
-        with open(f"/proc/{process.pid}/task/{process.pid}/children") as children:
-            pids = [process.pid, *map(int, children.read().split())]
-        return sum(resident(pid) for pid in pids)
-    finally:
-        process.terminate()
-        process.wait(10)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        try:
+            for _ in range(3):  # the first line shows what was there, the next ones that it follows
+                process.stdout.readline()
+            with open(f"/proc/{process.pid}/task/{process.pid}/children") as children:
+                pids = [process.pid, *map(int, children.read().split())]
+            return sum(resident(pid) for pid in pids)
+        finally:
+            process.terminate()
