@@ -1,0 +1,41 @@
+"""No secret shows."""
+
+import json
+from typing import Any
+
+import pytest
+
+from flatrun_core.settings import AuthSettings, PanelSettings
+
+SECRET = "hunter22hunter22"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"infrastructure: {{database: {{root_password: {SECRET}}}}}",
+        f"auth: {{secret_key: [{SECRET}]}}",
+        f"auth: {{api_keys: {SECRET}}}",
+        f"auth: {{api_keys: [{{{SECRET}: 1}}]}}",
+        f"auth: {SECRET}",
+        f"database: {{url: {SECRET}}}",
+        f"auth: {{secret_key: !!binary {SECRET}}}",
+    ],
+)
+def test_no_secret_shows_in_a_problem(text: str, problems: Any) -> None:
+    for found in problems(text):
+        assert SECRET not in found
+
+
+def test_no_secret_shows_in_what_is_printed_or_published(load: Any, source: Any) -> None:
+    text = f"database: {SECRET}\nauth: {{secret_key: {SECRET}, api_keys: [{SECRET}]}}\n"
+    text += "infrastructure: {database: {root_password: hunter22, root_user: hunter22}}\n"
+    snapshot = load(text)
+    shown = [
+        json.dumps(snapshot.published()),
+        repr(source(text)),
+        repr(source(environ={"FLATRUN_DATABASE": SECRET})),
+    ]
+    shown += [repr(snapshot.of(kind)) for kind in (PanelSettings, AuthSettings)]
+    for one in shown:
+        assert "hunter22" not in one
