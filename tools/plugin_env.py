@@ -1,34 +1,61 @@
 #!/usr/bin/env python3
-"""The core and one plugin only, for tox: install ``plugin-<slug>``, or with ``--test`` run its tests."""
+"""What a tox environment holds beside the core: installed from the tree, since none of it is on an index.
+
+tools/plugin_env.py all               every plugin and every example
+tools/plugin_env.py examples          every example and the plugins that they need
+tools/plugin_env.py plugin-SLUG       one plugin and those that it needs
+tools/plugin_env.py plugin-SLUG --test [ARGUMENT ...]    run that plugin's tests
+"""
 
 import configparser
+import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def required(slug: str) -> list[str]:
-    """Slugs of the plugins that one names in ``install_requires``, itself last."""
-    parser = configparser.ConfigParser(interpolation=None)
-    parser.read(ROOT / "plugins" / slug / "setup.cfg")
-    names = [
-        line.split(">")[0].split("=")[0].strip() for line in parser["options"]["install_requires"].split("\n")
-    ]
-    others = [
-        name.removeprefix("flatrun-").replace("-", "_") for name in names if name.startswith("flatrun-")
-    ]
-    return [other for other in others if other != "core"] + [slug]
+def distributions(kind: str) -> dict[str, Path]:
+    """The folders of ``plugins`` or ``examples`` that are distributions, by the name of each."""
+    found = {}
+    for path in sorted((ROOT / kind).glob("*/setup.cfg")):
+        parser = configparser.ConfigParser(interpolation=None)
+        parser.read(path)
+        found[parser["metadata"]["name"].strip()] = path.parent
+    return found
+
+
+def needed(folders: Iterable[Path], plugins: dict[str, Path]) -> list[Path]:
+    """These folders, after the plugins that their ``install_requires`` name, those of others too."""
+    result: dict[Path, None] = {}
+    for folder in folders:
+        parser = configparser.ConfigParser(interpolation=None)
+        parser.read(folder / "setup.cfg")
+        names = re.findall(r"^\s*([A-Za-z0-9-]+)", parser["options"]["install_requires"], re.MULTILINE)
+        result |= dict.fromkeys(needed([plugins[name] for name in names if name in plugins], plugins))
+        result[folder] = None
+    return list(result)
+
+
+def wanted(environment: str) -> list[Path]:
+    """The folders that an environment installs, each after those it needs."""
+    plugins, examples = distributions("plugins"), distributions("examples")
+    if environment == "all":
+        return needed([*plugins.values(), *examples.values()], plugins)
+    if environment == "examples":
+        return needed(examples.values(), plugins)
+    return needed([ROOT / "plugins" / environment.removeprefix("plugin-")], plugins)
 
 
 def main(environment: str, arguments: list[str]) -> int:
     """Install or test; the exit code of what was run."""
-    slug = environment.removeprefix("plugin-")
     if arguments[:1] == ["--test"]:
-        command = [sys.executable, "-m", "pytest", "-m", "not e2e", f"plugins/{slug}", *arguments[1:]]
+        tests = f"plugins/{environment.removeprefix('plugin-')}"
+        command = [sys.executable, "-m", "pytest", "-m", "not e2e", tests, *arguments[1:]]
     else:
-        folders = [argument for name in required(slug) for argument in ("-e", f"plugins/{name}")]
+        folders = [text for folder in wanted(environment) for text in ("-e", str(folder))]
         command = [sys.executable, "-m", "pip", "install", "-q", *folders]
     return subprocess.run(command, cwd=ROOT, check=False).returncode
 
