@@ -131,10 +131,11 @@ class SettingsStore:
                 found: list[str] = []
             except ValidationError as exc:
                 error = ValidationError({key: exc.messages})
-                same, found = False, describe(base.schemas[group], group, error, {})
+                lines = describe(base.schemas[group], group, error, {})
+                same, found = False, _renamed(lines, dotted(group, key), place)
             if same:
                 continue
-            _refuse_read_only(base, group, key)
+            _refuse_read_only(base, group, key, ".".join(place))
             problems += found
             wanted[group, key] = value
         if problems:
@@ -220,16 +221,22 @@ def _find(body: Mapping[str, Any], place: tuple[str, ...], problems: list[str]) 
     return True, found
 
 
+def _renamed(lines: list[str], name: str, place: tuple[str, ...]) -> list[str]:
+    """Problems under the name that the request used instead of the file's."""
+    return [".".join(place) + line.removeprefix(name) for line in lines]
+
+
 def _frozen(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _refuse_read_only(base: Snapshot, group: str, key: str) -> None:
+def _refuse_read_only(base: Snapshot, group: str, key: str, asked: str) -> None:
     name = dotted(group, key)
+    said = asked if asked == name else f"{asked} ({name} in the file)"
     if key in base.groups[group].read_only:
-        message = f"{name} can only be changed in the settings file, followed by a restart"
+        message = f"{said} can only be changed in the settings file, followed by a restart"
     elif name in base.fixed:
-        message = f"{name} is set by {base.fixed[name]} and cannot be changed here"
+        message = f"{asked} is set by {base.fixed[name]} and cannot be changed here"
     else:
         return
     raise Invalid(message, code="READ_ONLY_SETTING")
