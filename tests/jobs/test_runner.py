@@ -43,6 +43,7 @@ def test_a_failure_keeps_its_sentence_and_tells_whoever_listens(
     bench.kind("unknown", lambda job: {"x": job.payload["missing"]})
     runner = bench.runner()
     one = ended(runner, runner.submit("known", {}, actor=alice))
+    wait_until(lambda: bench.failed)  # the record is written before the event is told
     two = ended(runner, runner.submit("unknown", {}, actor=alice))
     wait_until(lambda: len(bench.failed) == 2)
     assert (one.status, one.error, one.progress, one.message) == (
