@@ -27,13 +27,19 @@ def distributions(kind: str) -> dict[str, Path]:
     return found
 
 
+def tests_require(parser: configparser.ConfigParser) -> str:
+    """The requirements of the extra ``test``, if there is one."""
+    return parser.get("options.extras_require", "test", fallback="")
+
+
 def needed(folders: Iterable[Path], plugins: dict[str, Path]) -> list[Path]:
-    """These folders, after the plugins that their ``install_requires`` name, those of others too."""
+    """These folders, each after the plugins that it or its tests require, directly or by others."""
     result: dict[Path, None] = {}
     for folder in folders:
         parser = configparser.ConfigParser(interpolation=None)
         parser.read(folder / "setup.cfg")
-        names = re.findall(r"^\s*([A-Za-z0-9-]+)", parser["options"]["install_requires"], re.MULTILINE)
+        requirements = parser["options"]["install_requires"] + "\n" + tests_require(parser)
+        names = re.findall(r"^\s*([A-Za-z0-9-]+)", requirements, re.MULTILINE)
         result |= dict.fromkeys(needed([plugins[name] for name in names if name in plugins], plugins))
         result[folder] = None
     return list(result)
