@@ -29,15 +29,24 @@ if TYPE_CHECKING:
     from flatrun_core import fields
     from flatrun_core.api.blueprint import Blueprint
     from flatrun_core.api.streams import ServerEvent, event_stream
-    from flatrun_core.context import PluginContext, PluginInfo, identity, service
+    from flatrun_core.context import (
+        PluginContext,
+        PluginInfo,
+        client_ip,
+        identify,
+        identity,
+        record_facts,
+        service,
+    )
     from flatrun_core.fields import InputSchema, SettingsSchema
     from flatrun_core.hooks import JoinFailed
-    from flatrun_core.settings import PanelSettings
+    from flatrun_core.settings import AuthSettings, PanelSettings
 
 __version__ = "0.1.0"
 
 __all__ = [
     "HOOK_API",
+    "AuthSettings",
     "Blueprint",
     "Check",
     "Conflict",
@@ -67,19 +76,23 @@ __all__ = [
     "__version__",
     "access",
     "authenticated",
+    "client_ip",
     "event_stream",
     "fields",
     "hookimpl",
     "hookspec",
+    "identify",
     "identity",
     "internal",
     "public",
+    "record_facts",
     "service",
 ]
 
 # Imported at their first use: Flask and what stands on it take longer to load than `flatrun` may
 # take to start.
 _LATER = {
+    "AuthSettings": "settings",
     "Blueprint": "api.blueprint",
     "InputSchema": "fields",
     "JoinFailed": "hooks",
@@ -88,8 +101,11 @@ _LATER = {
     "PluginInfo": "context",
     "ServerEvent": "api.streams",
     "SettingsSchema": "fields",
+    "client_ip": "context",
     "event_stream": "api.streams",
+    "identify": "context",
     "identity": "context",
+    "record_facts": "context",
     "service": "context",
 }
 

@@ -16,9 +16,11 @@ from flatrun_core.api.errors import register_error_handlers
 from flatrun_core.api.openapi import build_document, make_api, settings_schema
 from flatrun_core.api.pipeline import Pipeline
 from flatrun_core.api.streams import StreamGate
+from flatrun_core.catalogue import Catalogue, Records
 from flatrun_core.context import PluginContext, PluginInfo
 from flatrun_core.db import MigrationSet, open_database
 from flatrun_core.docker import ComposeCli, DockerEngine, Watcher
+from flatrun_core.encryption import PanelEncryption
 from flatrun_core.errors import StartupError
 from flatrun_core.hooks import PluginFailure, PluginHooks, describe
 from flatrun_core.jobs import JobRow, JobRunner
@@ -26,10 +28,12 @@ from flatrun_core.locks import LockTable
 from flatrun_core.markers import HOOK_API
 from flatrun_core.panel import Panel
 from flatrun_core.plugins import CORE, PluginRecord
+from flatrun_core.ports.auth import PERMISSIONS, RECORD
 from flatrun_core.ports.docker import COMPOSE, ENGINE
 from flatrun_core.ports.programs import PROGRAMS
 from flatrun_core.ports.proxy import PROXY, ProxyBackend
 from flatrun_core.ports.scheduling import JOBS, LOCKS, JobKind
+from flatrun_core.ports.secrets import ENCRYPTION, SIGNING
 from flatrun_core.ports.settings import SETTINGS, SettingsChange
 from flatrun_core.ports.storage import DATABASE
 from flatrun_core.programs import ProgramRunner
@@ -38,12 +42,14 @@ from flatrun_core.services import ServiceKey, Services
 from flatrun_core.settings import (
     CORE_GROUPS,
     ApiSettings,
+    AuthSettings,
     PanelSettings,
     PluginSettings,
     ProxySettings,
     SettingsSource,
     SettingsStore,
 )
+from flatrun_core.signing import PanelSigning
 from flatrun_core.storage import sqlite_url
 
 log = logging.getLogger(__name__)
@@ -179,6 +185,7 @@ def _new_panel(
     proxy = ProxyService(proxies, lambda: settings.snapshot.of(ProxySettings).backend, hooks, locks)
     programs = ProgramRunner()
     engine = DockerEngine()
+    permissions, records = Catalogue(), Records()
     core: dict[ServiceKey[Any], Any] = {
         PROGRAMS: programs,
         ENGINE: engine,
@@ -188,6 +195,10 @@ def _new_panel(
         SETTINGS: settings,
         JOBS: jobs,
         PROXY: proxy,
+        PERMISSIONS: permissions,
+        RECORD: records,
+        SIGNING: PanelSigning(lambda: settings.snapshot.of(AuthSettings).secret_key, state_folder),
+        ENCRYPTION: PanelEncryption(builder.source.environ.get("FLATRUN_SECRET_KEY", ""), state_folder),
     }
     for key, value in core.items():
         services.provide(key, builder.overrides.get(key, _constant(value)))
@@ -206,6 +217,8 @@ def _new_panel(
         watcher=Watcher(engine),
         programs=programs,
         state_folder=state_folder,
+        permissions=permissions,
+        records=records,
     )
 
 
@@ -215,8 +228,8 @@ def _collect(panel: Panel, active: Sequence[PluginRecord]) -> None:
     assembly.check_models(models)
     panel.database.bind([model for _, model in models])
     panel.migrations = _migration_sets(active, models)
-    panel.permissions = assembly.known_permissions(hooks.register("flatrun_register_permissions"), active)
-    panel.recorders = assembly.unique(hooks.register("flatrun_register_recorders"), "recorder")
+    panel.permissions.fill(assembly.known_permissions(hooks.register("flatrun_register_permissions"), active))
+    panel.records.recorders = assembly.unique(hooks.register("flatrun_register_recorders"), "recorder")
     kinds = assembly.unique(hooks.register("flatrun_register_jobs"), "job kind")
     panel.job_kinds.update((kind.name, kind) for kind in kinds)
     proxies = assembly.unique(hooks.register("flatrun_register_proxy_backends"), "proxy backend")
@@ -249,7 +262,7 @@ def _build_app(panel: Panel, active: Sequence[PluginRecord]) -> Flask:
     app.extensions["flatrun_pipeline"] = Pipeline(app, panel)
     register_error_handlers(app)
     api = make_api(app, __version__)
-    routes = assembly.RouteTable(app, active, panel.permissions)
+    routes = assembly.RouteTable(app, active, panel.permissions.known().values())
     for slug, blueprint in sorted(
         panel.hooks.register("flatrun_register_blueprints"), key=lambda pair: pair[0] != CORE
     ):

@@ -17,7 +17,7 @@ from flatrun_core.access import declared
 from flatrun_core.errors import StartupError
 from flatrun_core.hooks import PluginFailure, Results, describe
 from flatrun_core.plugins import CORE, PluginRecord, first_party, order
-from flatrun_core.ports.auth import Access, Permission
+from flatrun_core.ports.auth import Access, KnownPermission
 from flatrun_core.ports.settings import SettingsGroup
 
 log = logging.getLogger(__name__)
@@ -78,18 +78,27 @@ def unique(results: Results, what: str) -> list[Any]:
     return [item for _, item in results]
 
 
-def known_permissions(results: Results, records: Sequence[PluginRecord]) -> list[Permission]:
-    """All permissions; an equal one may come twice, a different one of the same name may not."""
+def known_permissions(results: Results, records: Sequence[PluginRecord]) -> list[KnownPermission]:
+    """All permissions; an equal one may come twice, a different one of the same name may not.
+
+    Of several plugins with the same one, it is that of the plugin it is named after.
+    """
     allowed = {r.slug: {r.slug, *(r.info.permissions if r.info else ())} for r in records}
-    found: dict[str, tuple[str, Permission]] = {}
+    found: dict[str, KnownPermission] = {}
     for slug, permission in results:
         prefix = permission.name.partition(":")[0]
         if slug != CORE and prefix not in allowed[slug]:
             raise PluginFailure(slug, f"permission '{permission.name}' has another plugin's prefix")
-        owner, other = found.setdefault(permission.name, (slug, permission))
-        if set(other.roles) != set(permission.roles):
-            raise PluginFailure(slug, f"permission '{permission.name}' differs from that of plugin '{owner}'")
-    return [permission for _, permission in found.values()]
+        roles = ("admin", *(role for role in permission.roles if role != "admin"))
+        known = KnownPermission(permission.name, permission.description, roles, slug)
+        other = found.setdefault(permission.name, known)
+        if set(other.roles) != set(roles):
+            raise PluginFailure(
+                slug, f"permission '{permission.name}' differs from that of plugin '{other.plugin}'"
+            )
+        if slug == prefix:
+            found[permission.name] = known
+    return list(found.values())
 
 
 def check_groups(results: Results, records: Sequence[PluginRecord]) -> list[SettingsGroup]:
@@ -126,7 +135,7 @@ class RouteTable:
     """The routes of one application as they are registered: whose each is and what it requires."""
 
     def __init__(
-        self, app: Flask, records: Sequence[PluginRecord], permissions: Iterable[Permission]
+        self, app: Flask, records: Sequence[PluginRecord], permissions: Iterable[KnownPermission]
     ) -> None:
         self._app = app
         self._prefixes = {r.slug: (r.slug, *(r.info.prefixes if r.info else ())) for r in records}

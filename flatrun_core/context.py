@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from flask import current_app, g
 
 from flatrun_core.errors import StartupError
-from flatrun_core.ports.auth import Identity
+from flatrun_core.ports.auth import Actor, Identity
 from flatrun_core.services import ServiceKey, Services
 
 if TYPE_CHECKING:
@@ -92,3 +92,31 @@ def identity() -> Identity:
     if found is None:
         raise StartupError("this view asked for an identity but is declared @public or @internal")
     return found
+
+
+def identify() -> Identity:
+    """Who makes the current request, for views that are public; 401 without a valid credential."""
+    found: Identity = current_app.extensions["flatrun_pipeline"].identify()
+    return found
+
+
+def client_ip() -> str:
+    """The address of whoever makes the current request; for views only.
+
+    A forwarded header counts only from a peer in ``api.trusted_proxies``.
+    """
+    address: str = g.flatrun_client_ip
+    return address
+
+
+def record_facts(*, actor: Actor | None = None, resource_id: str = "", **metadata: Any) -> None:
+    """Tell the record more of the current request; for views only, and as often as there is something.
+
+    ``actor`` is for public views that learn who acts; ``resource_id`` names what was made.
+    ``metadata`` holds no secrets; nothing looks for them there.
+    """
+    if actor is not None:
+        g.flatrun_actor = actor
+    if resource_id:
+        g.flatrun_resource_id = resource_id
+    g.flatrun_facts = {**g.get("flatrun_facts", {}), **metadata}

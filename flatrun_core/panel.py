@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flatrun_core.api.streams import StreamGate
+from flatrun_core.catalogue import Catalogue, Records
 from flatrun_core.hooks import PluginHooks
 from flatrun_core.plugins import PluginRecord
-from flatrun_core.ports.auth import Access, Permission, Recorder
+from flatrun_core.ports.auth import Access, Recorder
 from flatrun_core.ports.proxy import Proxy, ProxyBackend
 from flatrun_core.ports.scheduling import JobKind, Timer
 from flatrun_core.ports.settings import SettingsGroup
@@ -48,14 +49,19 @@ class Panel:
     programs: "ProgramRunner"
     state_folder: Path
     migrations: "Sequence[MigrationSet]" = ()
-    permissions: Sequence[Permission] = ()
-    recorders: Sequence[Recorder] = ()
+    permissions: Catalogue = field(default_factory=Catalogue)
+    records: Records = field(default_factory=Records)
     groups: Sequence[tuple[str, SettingsGroup]] = ()
     timer_list: Sequence[Timer] = ()
     checks: "Sequence[tuple[str, Check]]" = ()
     accesses: dict[tuple[str, str], tuple[str, Access]] = field(default_factory=dict)
     document: dict[str, Any] = field(default_factory=dict)
     _timers: TimerThread | None = None
+
+    @property
+    def recorders(self) -> Sequence[Recorder]:
+        """Who keeps a record of requests."""
+        return self.records.recorders
 
     def groups_of(self, plugin: str) -> list[SettingsGroup]:
         """The settings groups one plugin registered."""

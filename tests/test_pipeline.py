@@ -26,7 +26,14 @@ from flatrun_core import (
 )
 from flatrun_core.api.client_address import client_address, parse_networks
 from flatrun_core.fields import Boolean, Integer, String
-from flatrun_core.ports.auth import Access, Identity, Permission, RecordedOutcome, RecordedRequest
+from flatrun_core.ports.auth import (
+    Access,
+    Identity,
+    Permission,
+    RecordedEvent,
+    RecordedOutcome,
+    RecordedRequest,
+)
 from flatrun_core.testing.client import ADMIN_KEY
 from flatrun_core.testing.fakes import FakeProxy
 
@@ -62,6 +69,9 @@ class Journal:
         if self.fail:
             raise self.fail
         self.written.append((token, request, outcome))
+
+    def note(self, event: RecordedEvent) -> None:
+        self.noted.append(event)
 
 
 class Things:

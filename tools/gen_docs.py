@@ -240,9 +240,9 @@ def plugin_section(slug: str, title: str, text: str, panel: Any) -> list[str]:
         parts.append(f"| `{method.upper()} {rule}` | {wanted or access.kind} | {level} |")
     used = {name for _, _, access in routes for name in access.permissions}
     parts += ["", "| permission | for what | roles that hold it |\n|---|---|---|"]
-    for permission in panel.permissions:
+    for permission in panel.permissions.known().values():
         if permission.name in used:
-            roles = listed(("admin", *permission.roles))
+            roles = listed(permission.roles)
             parts.append(f"| `{permission.name}` | {permission.description} | {roles} |")
     return [*parts, ""]
 

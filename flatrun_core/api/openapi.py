@@ -12,6 +12,7 @@ from apispec.ext.marshmallow.common import resolve_schema_cls
 from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from flask import Flask
 
+from flatrun_core.api.access_table import document_path
 from flatrun_core.api.errors import ErrorSchema
 from flatrun_core.api.examples import example_of
 from flatrun_core.plugins import first_party
@@ -29,7 +30,6 @@ _INFO = {
     ),
     "license": {"name": "MIT"},
 }
-_PARAMETER = re.compile(r"<(?:[^:<>]+:)?([^<>]+)>")
 _SECURITY: list[dict[str, list[str]]] = [{"bearer": []}, {"apiKey": []}]
 _SCHEMES = {
     "bearer": {
@@ -110,7 +110,7 @@ def build_document(api: FlatrunApi, accesses: dict[tuple[str, str], tuple[str, A
     document["info"].update(_INFO)
     document["servers"] = [{"url": "/", "description": "This panel"}]
     for (rule, method), (plugin, access) in accesses.items():
-        path = _PARAMETER.sub(r"{\1}", rule)
+        path = document_path(rule)
         operation = document["paths"].get(path, {}).get(method)
         if operation is None:
             continue

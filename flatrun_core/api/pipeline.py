@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MUTATIONS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-ANONYMOUS = Identity(Actor("anonymous"), role="admin", permissions=None, unscoped=True)
+NOBODY = Actor("anonymous")
+ANONYMOUS = Identity(NOBODY, role="admin", permissions=None, unscoped=True)
 _ABSOLUTE_FORM = re.compile(r"^https?://[^/]*", re.IGNORECASE)  # as a client of a forward proxy sends it
 CORS_METHODS = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
 CORS_HEADERS = "Authorization, Content-Type, X-API-Key, X-Requested-With"
@@ -203,20 +204,24 @@ class Pipeline:
 
     def _recorded(self, access: Access) -> RecordedRequest:
         arguments = request.view_args or {}
+        identity: Identity | None = g.get("flatrun_identity")
         mutation = request.method in MUTATIONS
         return RecordedRequest(
             request_id=g.flatrun_request_id,
             method=request.method,
             path=request.path,
+            route=str(request.url_rule or request.path),
             query=request.query_string.decode("utf-8", "replace"),
             action=access.action,
             resource_type=access.resource,
             resource_id=str(next(iter(arguments.values()), "")),
-            identity=g.get("flatrun_identity"),
+            actor=g.get("flatrun_actor") or (identity.actor if identity else NOBODY),
+            identity=identity,
             client_ip=g.flatrun_client_ip,
             user_agent=request.headers.get("User-Agent", ""),
             started=g.flatrun_started,
             mutation=mutation,
+            secret=access.secret,
             body=_body() if mutation and g.get("flatrun_admitted") else None,
         )
 

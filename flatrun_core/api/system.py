@@ -3,16 +3,17 @@
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from flask import Response, current_app, g, request
+from flask import Response, current_app, request
 from flask.views import MethodView
 from marshmallow import Schema
 
 from flatrun_core import fields
-from flatrun_core.access import access, public
+from flatrun_core.access import access, authenticated, public
+from flatrun_core.api.access_table import published_accesses
 from flatrun_core.api.blueprint import Blueprint, read_json
 from flatrun_core.api.docs_page import render_page
 from flatrun_core.api.errors import json_response
-from flatrun_core.context import PLUGIN_TYPES, identity, service
+from flatrun_core.context import PLUGIN_TYPES, identify, identity, record_facts, service
 from flatrun_core.errors import Invalid, NotFound
 from flatrun_core.plugins import PluginRecord
 from flatrun_core.ports.deployments import RECIPES
@@ -98,6 +99,46 @@ class PluginSchema(Schema):
     )
 
 
+class PermissionSchema(Schema):
+    """A permission."""
+
+    name = fields.String(required=True, metadata={"example": "deployments:read"})
+    description = fields.String(required=True, metadata={"example": "See deployments"})
+    roles = fields.List(fields.String(), required=True, metadata={"example": ["admin", "operator", "viewer"]})
+    plugin = fields.String(required=True, metadata={"example": "deployments"})
+
+
+class RouteAccessSchema(Schema):
+    """What one route requires."""
+
+    method = fields.String(required=True, metadata={"example": "POST"})
+    path = fields.String(required=True, metadata={"example": "/api/deployments/{name}/restart"})
+    access = fields.String(
+        required=True,
+        metadata={
+            "enum": ["permission", "authenticated", "public"],
+            "description": "Permissions, any identity, or nothing",
+        },
+    )
+    permissions = fields.List(fields.String(), required=True, metadata={"example": ["deployments:write"]})
+    any_of = fields.Boolean(
+        required=True, metadata={"description": "Whether one of the permissions is enough", "example": False}
+    )
+    level = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"enum": ["read", "write", "admin", None], "description": "Access to the deployment"},
+    )
+    plugin = fields.String(required=True, metadata={"example": "deployments"})
+
+
+class PermissionsAnswer(Schema):
+    """Answer of GET /api/permissions."""
+
+    permissions = fields.List(fields.Nested(PermissionSchema), required=True)
+    routes = fields.List(fields.Nested(RouteAccessSchema), required=True)
+
+
 class OpenApiDocument(Schema):
     """The API document itself; see the OpenAPI 3 specification for the rest."""
 
@@ -174,7 +215,7 @@ class Settings(MethodView):
         if body is None:
             raise Invalid("A JSON object is required as the request body", code="INVALID_BODY")
         result = service(SETTINGS).change(body, identity())
-        g.flatrun_facts = {"changed": list(result.changed)}
+        record_facts(changed=list(result.changed))
         return {"message": "Settings updated", "settings": result.settings}
 
 
@@ -201,6 +242,21 @@ class Plugin(MethodView):
             if record.slug == name:
                 return {"plugin": describe_plugin(record)}
         raise NotFound("Plugin not found", code="PLUGIN_NOT_FOUND")
+
+
+@blp.route("/permissions")
+class Permissions(MethodView):
+    """What there is to permit, and what each route asks for."""
+
+    @authenticated(resource="permission")
+    @blp.response(200, PermissionsAnswer)
+    def get(self) -> dict[str, Any]:
+        """List every permission with the roles that hold it, and what each route requires."""
+        panel = _panel()
+        return {
+            "permissions": list(panel.permissions.known().values()),
+            "routes": published_accesses(panel.accesses),
+        }
 
 
 @blp.route("/openapi.json")
@@ -266,4 +322,4 @@ def _panel() -> "Panel":
 
 def _need_reader() -> None:
     if not _panel().settings.snapshot.of(ApiSettings).public_docs:
-        current_app.extensions["flatrun_pipeline"].identify()
+        identify()

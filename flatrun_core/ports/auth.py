@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from flatrun_core.errors import Forbidden
+from flatrun_core.services import ServiceKey
 
 
 class Level(enum.IntEnum):
@@ -47,8 +48,8 @@ class Identity:
     """An authenticated actor with everything needed to decide.
 
     ``permissions`` None means all. ``grants`` maps deployment names to levels; ``unscoped`` gives
-    ``ADMIN`` on every deployment instead. ``claims`` carries a provider's own facts (user id,
-    session id, key id) to its own views.
+    ``ADMIN`` on every deployment instead. ``role`` is admin, operator or viewer where the provider
+    has roles. ``claims`` carries a provider's own facts (user id, session id, key id) to its views.
     """
 
     actor: Actor
@@ -69,9 +70,9 @@ class Identity:
         return Level.ADMIN if self.unscoped else self.grants.get(deployment)
 
     def can(self, level: Level, deployment: str | None) -> bool:
-        """Whether the level on the deployment is held; what belongs to none needs no scope."""
+        """Whether the level on the deployment is held; what belongs to none is for unscoped admins."""
         if deployment is None:
-            return self.unscoped
+            return self.unscoped and self.role == "admin"
         held = self.level(deployment)
         return held is not None and held >= level
 
@@ -99,6 +100,29 @@ class Permission:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownPermission:
+    """A permission of an active plugin; ``plugin`` is the one whose routes it guards, or its first."""
+
+    name: str
+    description: str
+    roles: tuple[str, ...]
+    plugin: str
+
+
+class PermissionCatalogue(Protocol):
+    """Every permission that the core and the active plugins registered; the same as long as it runs."""
+
+    def known(self) -> "Mapping[str, KnownPermission]":
+        """All, by name and in the order of names; each one's ``roles`` always has admin."""
+
+    def of_role(self, role: str) -> frozenset[str]:
+        """Names that a role holds; empty for a role that nobody names."""
+
+
+PERMISSIONS: ServiceKey[PermissionCatalogue] = ServiceKey("permissions", "core")
+
+
+@dataclass(frozen=True, slots=True)
 class Access:
     """What one method of a view requires.
 
@@ -119,20 +143,29 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class RecordedRequest:
-    """The facts of a request that a recorder may keep; ``body`` is the parsed JSON or None."""
+    """The facts of a request that a recorder may keep.
+
+    ``body`` is the parsed JSON of an admitted mutation, or None. ``actor`` is the identity's, or
+    whom a public view named (a login's user); anonymous without. ``route`` is the path with its
+    parameters unfilled; ``secret`` tells that the route answers secrets. ``started`` is in seconds
+    since the epoch.
+    """
 
     request_id: str
     method: str
     path: str
+    route: str
     query: str
     action: str
     resource_type: str
     resource_id: str
+    actor: Actor
     identity: Identity | None
     client_ip: str
     user_agent: str
     started: float
     mutation: bool
+    secret: bool = False
     body: Any = field(default=None, repr=False)
 
 
@@ -147,8 +180,23 @@ class RecordedOutcome:
     resource_id: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class RecordedEvent:
+    """Something worth a record that is no request: a timer's work, a command on the host.
+
+    ``metadata`` holds no secrets; nothing looks for them there.
+    """
+
+    action: str
+    resource_type: str
+    resource_id: str = ""
+    actor: Actor = SYSTEM.actor
+    error: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
 class Recorder(Protocol):
-    """Keeps a record of requests; both calls happen before the answer leaves."""
+    """Keeps a record; the first two calls happen before a request's answer leaves."""
 
     name: str
 
@@ -157,3 +205,16 @@ class Recorder(Protocol):
 
     def finish(self, token: Any, request: RecordedRequest, outcome: RecordedOutcome) -> None:
         """Write the record; an exception makes the answer 500 ``AUDIT_FAILED``."""
+
+    def note(self, event: RecordedEvent) -> None:
+        """Write an event that is no request; an exception goes to whoever does the work."""
+
+
+class Record(Protocol):
+    """Where work outside requests is written down, in every recorder there is."""
+
+    def write(self, event: RecordedEvent) -> None:
+        """Write before, or together with, what the event tells of; raises when it cannot be written."""
+
+
+RECORD: ServiceKey[Record] = ServiceKey("record", "core")

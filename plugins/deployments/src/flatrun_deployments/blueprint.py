@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from flask import Response, g, jsonify
+from flask import Response, jsonify
 from flask.views import MethodView
 
-from flatrun_core import Blueprint, Level, access, identity, service
+from flatrun_core import Blueprint, Level, access, identity, record_facts, service
 from flatrun_core.ports.deployments import DEPLOYMENTS
 from flatrun_deployments import answers
 from flatrun_deployments.recipes import RECIPE_BOOK
@@ -71,7 +71,7 @@ class DeploymentList(MethodView):
         The compose text is kept byte for byte. What fails after the files stand (login, start,
         proxy) is told in the answer and does not undo the creation.
         """
-        g.flatrun_resource_id = body["name"]
+        record_facts(resource_id=body["name"])
         return answers.created(service(DEPLOYMENTS).create(answers.new_deployment(body), identity()))
 
 

@@ -1,0 +1,139 @@
+"""Tables of accounts, keys, sessions and access.
+
+Lists and times are as everywhere; a role of "" and an empty list mean that a key or a user has none
+of its own. ``username_key`` is the name in lower case: names are unique ignoring case.
+"""
+
+from peewee import (
+    AutoField,
+    BigIntegerField,
+    BooleanField,
+    CharField,
+    ForeignKeyField,
+    Model,
+    SmallIntegerField,
+    TextField,
+)
+
+from flatrun_core.db import JsonField, UtcDateTimeField
+
+
+class User(Model):
+    """An account."""
+
+    id = AutoField()
+    uid = CharField(max_length=32, unique=True)
+    username = CharField(max_length=64)
+    username_key = CharField(max_length=64, unique=True)
+    email = CharField(max_length=254)
+    password_hash = CharField(max_length=255)
+    role = CharField(max_length=16)
+    permissions = JsonField()
+    is_active = BooleanField()
+    totp_secret = TextField(null=True)
+    totp_confirmed_at = UtcDateTimeField(null=True)
+    totp_last_step = BigIntegerField(null=True)
+    created_at = UtcDateTimeField()
+    updated_at = UtcDateTimeField()
+    last_login_at = UtcDateTimeField(null=True)
+
+    class Meta:
+        """Where it is kept."""
+
+        table_name = "users_user"
+
+
+class ApiKey(Model):
+    """A key that acts for its owner, and only narrower."""
+
+    id = AutoField()
+    key_id = CharField(max_length=12, unique=True)
+    user = ForeignKeyField(User, on_delete="CASCADE", backref="+")
+    made_by = ForeignKeyField("self", null=True, on_delete="CASCADE", backref="+")
+    name = CharField(max_length=100)
+    description = TextField()
+    key_hash = CharField(max_length=64, unique=True)
+    key_prefix = CharField(max_length=24)
+    role = CharField(max_length=16)
+    permissions = JsonField()
+    deployments = JsonField()
+    expires_at = UtcDateTimeField(null=True)
+    last_used_at = UtcDateTimeField(null=True)
+    last_used_ip = CharField(max_length=64)
+    is_active = BooleanField()
+    created_at = UtcDateTimeField()
+
+    class Meta:
+        """Where it is kept."""
+
+        table_name = "users_api_key"
+
+
+class LoginSession(Model):
+    """What a login token stands for; the token itself is not kept."""
+
+    id = AutoField()
+    token_id = CharField(max_length=32, unique=True)
+    user = ForeignKeyField(User, null=True, on_delete="CASCADE", backref="+")
+    api_key = ForeignKeyField(ApiKey, null=True, on_delete="CASCADE", backref="+")
+    static_key_hash = CharField(max_length=64)
+    client_ip = CharField(max_length=64)
+    user_agent = CharField(max_length=255)
+    created_at = UtcDateTimeField()
+    last_seen_at = UtcDateTimeField()
+    expires_at = UtcDateTimeField(index=True)
+    revoked_at = UtcDateTimeField(null=True)
+
+    class Meta:
+        """Where it is kept."""
+
+        table_name = "users_session"
+
+
+class Grant(Model):
+    """Access of one user to one deployment."""
+
+    id = AutoField()
+    user = ForeignKeyField(User, on_delete="CASCADE", backref="+")
+    deployment_name = CharField(max_length=64, index=True)
+    access_level = SmallIntegerField()
+    granted_by = ForeignKeyField(User, null=True, on_delete="SET NULL", backref="+")
+    created_at = UtcDateTimeField()
+
+    class Meta:
+        """Where it is kept."""
+
+        table_name = "users_grant"
+        indexes = ((("user", "deployment_name"), True),)
+
+
+class RecoveryCode(Model):
+    """A code that stands in for the second factor, once."""
+
+    id = AutoField()
+    user = ForeignKeyField(User, on_delete="CASCADE", backref="+")
+    code_hash = CharField(max_length=64)
+    used_at = UtcDateTimeField(null=True)
+
+    class Meta:
+        """Where it is kept."""
+
+        table_name = "users_recovery_code"
+
+
+class LoginAttempt(Model):
+    """A login that failed, or has not yet succeeded; counted for the throttle."""
+
+    id = AutoField()
+    client_ip = CharField(max_length=64)
+    username_key = CharField(max_length=64)
+    at = UtcDateTimeField(index=True)
+
+    class Meta:
+        """Where it is kept."""
+
+        table_name = "users_login_attempt"
+        indexes = ((("username_key", "client_ip", "at"), False),)
+
+
+ALL = (User, ApiKey, LoginSession, Grant, RecoveryCode, LoginAttempt)
