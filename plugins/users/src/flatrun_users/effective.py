@@ -36,8 +36,8 @@ class Rights:
 
     @property
     def is_admin(self) -> bool:
-        """Whether this is an effective admin: of that role, with every permission."""
-        return self.role == ADMIN and self.permissions is None
+        """Whether this is an effective admin: of that role, with nothing taken away."""
+        return self.role == ADMIN and self.permissions is None and self.unscoped
 
 
 def lower_role(one: str, other: str) -> str:
