@@ -4,7 +4,12 @@ Lists and times are as everywhere; a role of "" and an empty list mean that a ke
 of its own. ``username_key`` is the name in lower case: names are unique ignoring case.
 """
 
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
 from peewee import (
+    JOIN,
     AutoField,
     BigIntegerField,
     BooleanField,
@@ -13,9 +18,10 @@ from peewee import (
     Model,
     SmallIntegerField,
     TextField,
+    fn,
 )
 
-from flatrun_core.db import JsonField, UtcDateTimeField
+from flatrun_core.db import JsonField, UtcDateTimeField, now
 
 
 class User(Model):
@@ -41,6 +47,32 @@ class User(Model):
         """Where it is kept."""
 
         table_name = "users_user"
+
+    @classmethod
+    def one(cls, user_id: int, *, lock: bool = False) -> Any:
+        """The row or None; with ``lock`` nobody else changes it before the transaction ends."""
+        query = cls.select().where(cls.id == user_id)
+        return (_locked(cls, query) if lock else query).first()
+
+    @classmethod
+    def named(cls, username: str, *, lock: bool = False) -> Any:
+        """The row of that name, ignoring case, or None."""
+        query = cls.select().where(cls.username_key == username.lower())
+        return (_locked(cls, query) if lock else query).first()
+
+    @classmethod
+    def newest_first(cls) -> list[Any]:
+        """Every row."""
+        return list(cls.select().order_by(cls.id.desc()))
+
+    @classmethod
+    def lock_admins(cls, role: str) -> list[int]:
+        """Numbers of the active accounts of that role, oldest first; none leaves it meanwhile.
+
+        Whoever takes these rows and one more takes these first, so that two cannot wait for each other.
+        """
+        active = cls.select(cls.id).where((cls.role == role) & cls.is_active).order_by(cls.id)
+        return [row.id for row in _locked(cls, active)]
 
 
 class ApiKey(Model):
@@ -68,6 +100,28 @@ class ApiKey(Model):
 
         table_name = "users_api_key"
 
+    @classmethod
+    def one(cls, key_id: int, *, lock: bool = False) -> Any:
+        """The row or None; with ``lock`` nobody else changes it before the transaction ends."""
+        query = cls.select().where(cls.id == key_id)
+        return (_locked(cls, query) if lock else query).first()
+
+    @classmethod
+    def newest_first(cls, user_id: int | None = None) -> list[Any]:
+        """Every row, or those of one user."""
+        query = cls.select().order_by(cls.id.desc())
+        return list(query if user_id is None else query.where(cls.user == user_id))
+
+    @classmethod
+    def made_by_any(cls, key_ids: Iterable[int]) -> list[int]:
+        """Numbers of the keys that these keys made."""
+        return [row.id for row in cls.select(cls.id).where(cls.made_by.in_(list(key_ids)))]
+
+    @classmethod
+    def limited(cls) -> list[Any]:
+        """Rows of keys that name deployments."""
+        return list(_locked(cls, cls.select().where(fn.LENGTH(cls.deployments) > len("[]"))))
+
 
 class LoginSession(Model):
     """What a login token stands for; the token itself is not kept."""
@@ -84,6 +138,23 @@ class LoginSession(Model):
     expires_at = UtcDateTimeField(index=True)
     revoked_at = UtcDateTimeField(null=True)
 
+    @classmethod
+    def live(cls) -> Any:
+        """A query of those that are neither revoked nor expired."""
+        return cls.select().where(cls.revoked_at.is_null() & (cls.expires_at > now()))
+
+    @classmethod
+    def revoke_where(cls, wanted: Any) -> int:
+        """End the live ones that an expression names; how many."""
+        alive = cls.revoked_at.is_null() & (cls.expires_at > now())
+        return int(cls.update(revoked_at=now()).where(wanted & alive).execute())
+
+    @classmethod
+    def delete_dead(cls) -> int:
+        """Delete the revoked and the expired ones; how many."""
+        dead = cls.revoked_at.is_null(False) | (cls.expires_at <= now())
+        return int(cls.delete().where(dead).execute())
+
     class Meta:
         """Where it is kept."""
 
@@ -95,7 +166,7 @@ class Grant(Model):
 
     id = AutoField()
     user = ForeignKeyField(User, on_delete="CASCADE", backref="+")
-    deployment_name = CharField(max_length=64, index=True)
+    deployment_name = CharField(max_length=128, index=True)
     access_level = SmallIntegerField()
     granted_by = ForeignKeyField(User, null=True, on_delete="SET NULL", backref="+")
     created_at = UtcDateTimeField()
@@ -105,6 +176,49 @@ class Grant(Model):
 
         table_name = "users_grant"
         indexes = ((("user", "deployment_name"), True),)
+
+    @classmethod
+    def of_user(cls, user_id: int) -> list[Any]:
+        """A user's rows, by deployment."""
+        return list(cls.select().where(cls.user == user_id).order_by(cls.deployment_name))
+
+    @classmethod
+    def of_deployment(cls, name: str) -> list[Any]:
+        """Rows on a deployment with their users, in the order they were given."""
+        query = cls.select(cls, User).join(User, JOIN.INNER, on=(cls.user == User.id))
+        return list(query.where(cls.deployment_name == name).order_by(cls.id))
+
+    @classmethod
+    def one(cls, user_id: int, name: str) -> Any:
+        """The row or None."""
+        return cls.get_or_none((cls.user == user_id) & (cls.deployment_name == name))
+
+    @classmethod
+    def counts(cls) -> Mapping[int, int]:
+        """How many deployments each user was given; who has none is not in it."""
+        query = cls.select(cls.user_id, fn.COUNT(cls.id)).group_by(cls.user_id).tuples()
+        return dict(query)
+
+    @classmethod
+    def put(cls, user_id: int, name: str, level: int, granted_by: int | None, moment: datetime) -> None:
+        """Give, or change what was given; who gave it first, and when, stays."""
+        row = {
+            "user": user_id,
+            "deployment_name": name,
+            "access_level": level,
+            "granted_by": granted_by,
+            "created_at": moment,
+        }
+        same = [cls.user, cls.deployment_name]
+        cls.insert(row).on_conflict(conflict_target=same, preserve=[cls.access_level]).execute()
+
+    @classmethod
+    def drop(cls, name: str, user_id: int | None = None) -> int:
+        """Delete the rows on a deployment, all or one user's; how many went."""
+        where = cls.deployment_name == name
+        if user_id is not None:
+            where &= cls.user == user_id
+        return int(cls.delete().where(where).execute())
 
 
 class RecoveryCode(Model):
@@ -134,6 +248,11 @@ class LoginAttempt(Model):
 
         table_name = "users_login_attempt"
         indexes = ((("username_key", "client_ip", "at"), False),)
+
+
+def _locked(model: Any, query: Any) -> Any:
+    """For update; SQLite knows no locks of rows, there a transaction that writes has the whole file."""
+    return query.for_update() if model._meta.database.for_update else query
 
 
 ALL = (User, ApiKey, LoginSession, Grant, RecoveryCode, LoginAttempt)

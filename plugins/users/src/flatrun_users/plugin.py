@@ -4,10 +4,13 @@ from collections.abc import Sequence
 
 from peewee import Model
 
-from flatrun_core import HOOK_API, PluginInfo, hookimpl
+from flatrun_core import HOOK_API, PluginContext, PluginInfo, hookimpl
 from flatrun_core.ports.auth import Permission
+from flatrun_core.ports.settings import SettingsGroup
 from flatrun_users import models
+from flatrun_users.offers import offer_authentication
 from flatrun_users.permissions import PERMISSIONS, PREFIXES
+from flatrun_users.settings import UsersSettingsSchema
 
 PLUGIN = PluginInfo(
     slug="users",
@@ -19,6 +22,18 @@ PLUGIN = PluginInfo(
     prefixes=("auth", "apikeys", "deployments"),
     permissions=PREFIXES,
 )
+
+
+@hookimpl
+def flatrun_on_setup(ctx: PluginContext) -> None:
+    """Offer the services."""
+    offer_authentication(ctx)
+
+
+@hookimpl
+def flatrun_register_settings() -> Sequence[SettingsGroup]:
+    """The group ``users``."""
+    return [SettingsGroup("users", UsersSettingsSchema)]
 
 
 @hookimpl

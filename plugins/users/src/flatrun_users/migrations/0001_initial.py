@@ -6,6 +6,7 @@ Frozen: never changed after it was released, and not the models of the program.
 from typing import Any
 
 from peewee import (
+    SQL,
     AutoField,
     BigIntegerField,
     BooleanField,
@@ -14,6 +15,7 @@ from peewee import (
     ForeignKeyField,
     Model,
     SmallIntegerField,
+    SqliteDatabase,
     TextField,
 )
 
@@ -95,7 +97,7 @@ class Grant(Model):
 
     id = AutoField()
     user = ForeignKeyField(User, on_delete="CASCADE", backref="+")
-    deployment_name = CharField(max_length=64, index=True)
+    deployment_name = CharField(max_length=128, index=True)
     access_level = SmallIntegerField()
     granted_by = ForeignKeyField(User, null=True, on_delete="SET NULL", backref="+")
     created_at = DateTimeField()
@@ -137,7 +139,12 @@ class LoginAttempt(Model):
 
 
 def up(migrator: Any, db: Any) -> None:
-    """Make the tables."""
+    """Make the tables.
+
+    SQLite would give the number of the newest account, once deleted, to the next one, which then had
+    the other's place in the audit and among the marks of removed deployments.
+    """
     tables = [User, ApiKey, LoginSession, Grant, RecoveryCode, LoginAttempt]
+    User.id.constraints = [SQL("AUTOINCREMENT")] if isinstance(db, SqliteDatabase) else []
     with db.bind_ctx(tables):
         db.create_tables(tables)

@@ -1,0 +1,17 @@
+"""The services of this plugin and what each is built from."""
+
+from flatrun_core import PluginContext
+from flatrun_core.ports.secrets import SIGNING
+from flatrun_core.ports.storage import DATABASE
+from flatrun_users.passwords import PASSWORDS, Passwords
+from flatrun_users.sessions import SESSIONS, Sessions
+from flatrun_users.settings import UsersSettings
+
+
+def offer_authentication(ctx: PluginContext) -> None:
+    """What logins and tokens need."""
+    get = ctx.services.get
+    ctx.services.provide(PASSWORDS, Passwords)
+    ctx.services.provide(
+        SESSIONS, lambda: Sessions(get(DATABASE), get(SIGNING), lambda: ctx.settings(UsersSettings))
+    )
