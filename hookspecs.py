@@ -109,9 +109,16 @@ def flatrun_authenticate(ctx: "PluginContext", credentials: "Credentials") -> "I
 
 @hookspec
 def flatrun_authorize(
-    ctx: "PluginContext", identity: "Identity", access: "Access", deployment: "str | None"
+    ctx: "PluginContext",
+    identity: "Identity",
+    access: "Access",
+    deployment: "str | None",
+    method: str,
 ) -> None:
-    """Refuse by raising ``Forbidden``; silence allows what the core has already allowed."""
+    """Refuse by raising ``Forbidden``; silence allows what the core has already allowed.
+
+    ``method`` is the request's, in upper case. Streams ask again while they run.
+    """
 
 
 @hookspec

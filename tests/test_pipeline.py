@@ -56,6 +56,7 @@ class Journal:
     def __init__(self) -> None:
         self.begun: list[RecordedRequest] = []
         self.written: list[tuple[Any, RecordedRequest, RecordedOutcome]] = []
+        self.noted: list[RecordedEvent] = []
         self.refuse: Exception | None = None
         self.fail: Exception | None = None
 
@@ -83,6 +84,7 @@ class Things:
         self.proxy = FakeProxy()
         self.ran: list[str] = []
         self.night = False
+        self.asked: list[tuple[str, str, str | None]] = []
         self.night_watch: Callable[..., None] = lambda *_: None
 
     @hookimpl
@@ -106,7 +108,10 @@ class Things:
         return [self.proxy]
 
     @hookimpl
-    def flatrun_authorize(self, identity: Identity, access: Access, deployment: str | None) -> None:
+    def flatrun_authorize(
+        self, identity: Identity, access: Access, deployment: str | None, method: str
+    ) -> None:
+        self.asked.append((method, access.action, deployment))
         if access.action == "things.delete":
             self.night_watch()
         if self.night and access.action == "things.write":
@@ -265,6 +270,20 @@ def test_a_plugin_may_refuse_what_the_core_allows(app: Flask, things: Things) ->
     answer = app.test_client().post("/api/things/one", json={"name": "x"}, headers=auth())
     assert (answer.status_code, answer.get_json()["code"]) == (403, "NIGHT")
     assert things.ran == []
+
+
+def test_a_plugin_is_asked_with_the_method_and_the_deployment(app: Flask, things: Things) -> None:
+    client = app.test_client()
+    client.delete("/api/things/one", headers=auth())
+    client.post("/api/things/one", json={"name": "x"}, headers=auth())
+    client.get("/api/things/mine", headers=auth())
+    client.get("/api/things/open", headers=auth())
+    client.delete("/api/things/one")
+    assert things.asked == [
+        ("DELETE", "things.delete", None),
+        ("POST", "things.write", "one"),
+        ("GET", "things.mine", None),
+    ]
 
 
 @pytest.mark.parametrize(

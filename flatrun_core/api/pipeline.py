@@ -115,8 +115,13 @@ class Pipeline:
             deployment = arguments["name"]
         if access.level is not None:
             identity.need(access.level, deployment)
-        self._panel.hooks.all("flatrun_authorize", identity=identity, access=access, deployment=deployment)
+        self._ask_plugins(identity, access, deployment, request.method)
         return deployment
+
+    def _ask_plugins(self, identity: Identity, access: Access, deployment: str | None, method: str) -> None:
+        self._panel.hooks.all(
+            "flatrun_authorize", identity=identity, access=access, deployment=deployment, method=method
+        )
 
     def identify(self) -> Identity:
         """The identity of the current request; raises 401."""
@@ -138,6 +143,7 @@ class Pipeline:
     def _rechecker(self, access: Access, deployment: str | None) -> Callable[[], bool]:
         """Whether the request would still be admitted; asked by streams, outside the request."""
         headers, peer, client = dict(request.headers), request.remote_addr or "", g.flatrun_client_ip
+        method = request.method
 
         def allowed() -> bool:
             try:
@@ -147,9 +153,7 @@ class Pipeline:
                 _check_permissions(identity, access)
                 if access.level is not None:
                     identity.need(access.level, deployment)
-                self._panel.hooks.all(
-                    "flatrun_authorize", identity=identity, access=access, deployment=deployment
-                )
+                self._ask_plugins(identity, access, deployment, method)
             except FlatrunError:
                 return False
             return True
