@@ -4,6 +4,7 @@ Lists and times are as everywhere; a role of "" and an empty list mean that a ke
 of its own. ``username_key`` is the name in lower case: names are unique ignoring case.
 """
 
+import uuid
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -61,9 +62,50 @@ class User(Model):
         return (_locked(cls, query) if lock else query).first()
 
     @classmethod
+    def make(
+        cls, username: str, password_hash: str, role: str, permissions: Iterable[str] = (), email: str = ""
+    ) -> Any:
+        """A new active account; ``IntegrityError`` when the name is taken."""
+        moment = now()
+        return cls.create(
+            uid=uuid.uuid4().hex,
+            username=username,
+            username_key=username.lower(),
+            email=email,
+            password_hash=password_hash,
+            role=role,
+            permissions=list(permissions),
+            is_active=True,
+            created_at=moment,
+            updated_at=moment,
+        )
+
+    def change(self, **values: Any) -> None:
+        """Write these columns and when that was, and no other."""
+        if "username" in values:
+            values["username_key"] = values["username"].lower()
+        values["updated_at"] = now()
+        for name, value in values.items():
+            setattr(self, name, value)
+        self.save(only=list(values))
+
+    @classmethod
     def newest_first(cls) -> list[Any]:
         """Every row."""
         return list(cls.select().order_by(cls.id.desc()))
+
+    @classmethod
+    def take_totp_step(cls, user_id: int, step: int) -> bool:
+        """Whether no code of that time or a later one was taken before; from here on none is."""
+        unused = cls.totp_last_step.is_null() | (cls.totp_last_step < step)
+        return bool(cls.update(totp_last_step=step).where((cls.id == user_id) & unused).execute())
+
+    @classmethod
+    def forget_totp(cls, user_id: int) -> bool:
+        """Take the second factor from an account; whether it had begun to set one up."""
+        had = (cls.id == user_id) & cls.totp_secret.is_null(False)
+        nothing = {"totp_secret": None, "totp_confirmed_at": None, "totp_last_step": None}
+        return bool(cls.update(**nothing).where(had).execute())
 
     @classmethod
     def lock_admins(cls, role: str) -> list[int]:
@@ -194,6 +236,16 @@ class Grant(Model):
         return cls.get_or_none((cls.user == user_id) & (cls.deployment_name == name))
 
     @classmethod
+    def levels_of(cls, user_id: int) -> dict[str, int]:
+        """A user's levels by deployment."""
+        return {row.deployment_name: row.access_level for row in cls.of_user(user_id)}
+
+    @classmethod
+    def count_of(cls, user_id: int) -> int:
+        """How many deployments a user was given."""
+        return int(cls.select().where(cls.user == user_id).count())
+
+    @classmethod
     def counts(cls) -> Mapping[int, int]:
         """How many deployments each user was given; who has none is not in it."""
         query = cls.select(cls.user_id, fn.COUNT(cls.id)).group_by(cls.user_id).tuples()
@@ -234,6 +286,20 @@ class RecoveryCode(Model):
 
         table_name = "users_recovery_code"
 
+    @classmethod
+    def use(cls, user_id: int, code_hash: str) -> bool:
+        """Whether the user has that code and nobody used it before; nobody can from here on."""
+        same = (cls.user == user_id) & (cls.code_hash == code_hash) & cls.used_at.is_null()
+        return bool(cls.update(used_at=now()).where(same).execute())
+
+    @classmethod
+    def put(cls, user_id: int, hashes: Iterable[str]) -> None:
+        """Give a user these codes, in place of all that there were."""
+        cls.delete().where(cls.user == user_id).execute()
+        rows = [{"user": user_id, "code_hash": one} for one in hashes]
+        if rows:
+            cls.insert_many(rows).execute()
+
 
 class LoginAttempt(Model):
     """A login that failed, or has not yet succeeded; counted for the throttle."""
@@ -247,7 +313,19 @@ class LoginAttempt(Model):
         """Where it is kept."""
 
         table_name = "users_login_attempt"
-        indexes = ((("username_key", "client_ip", "at"), False),)
+        indexes = ((("client_ip", "at"), False),)
+
+    @classmethod
+    def of_address(cls, client_ip: str, since: datetime) -> list[tuple[str, datetime]]:
+        """Names and times of the attempts from an address, oldest first."""
+        query = cls.select(cls.username_key, cls.at).where((cls.client_ip == client_ip) & (cls.at > since))
+        rows: list[tuple[str, datetime]] = list(query.order_by(cls.at).tuples())  # type: ignore[arg-type]
+        return rows
+
+    @classmethod
+    def drop(cls, wanted: Any) -> int:
+        """Delete those that an expression names; how many went."""
+        return int(cls.delete().where(wanted).execute())
 
 
 def _locked(model: Any, query: Any) -> Any:

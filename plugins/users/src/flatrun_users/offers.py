@@ -1,11 +1,13 @@
 """The services of this plugin and what each is built from."""
 
 from flatrun_core import PluginContext
-from flatrun_core.ports.secrets import SIGNING
+from flatrun_core.ports.secrets import ENCRYPTION, SIGNING
 from flatrun_core.ports.storage import DATABASE
 from flatrun_users.passwords import PASSWORDS, Passwords
 from flatrun_users.sessions import SESSIONS, Sessions
 from flatrun_users.settings import UsersSettings
+from flatrun_users.throttle import THROTTLE, Throttle
+from flatrun_users.totp import TOTP, Totp
 
 
 def offer_authentication(ctx: PluginContext) -> None:
@@ -14,4 +16,9 @@ def offer_authentication(ctx: PluginContext) -> None:
     ctx.services.provide(PASSWORDS, Passwords)
     ctx.services.provide(
         SESSIONS, lambda: Sessions(get(DATABASE), get(SIGNING), lambda: ctx.settings(UsersSettings))
+    )
+    ctx.services.provide(THROTTLE, lambda: Throttle(get(DATABASE)))
+    ctx.services.provide(
+        TOTP,
+        lambda: Totp(get(DATABASE), get(ENCRYPTION), get(THROTTLE), lambda: ctx.settings(UsersSettings)),
     )

@@ -135,7 +135,7 @@ class LoginAttempt(Model):
         """Where it is kept."""
 
         table_name = "users_login_attempt"
-        indexes = ((("username_key", "client_ip", "at"), False),)
+        indexes = ((("client_ip", "at"), False),)
 
 
 def up(migrator: Any, db: Any) -> None:
