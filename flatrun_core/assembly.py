@@ -81,7 +81,8 @@ def unique(results: Results, what: str) -> list[Any]:
 def known_permissions(results: Results, records: Sequence[PluginRecord]) -> list[KnownPermission]:
     """All permissions; an equal one may come twice, a different one of the same name may not.
 
-    Of several plugins with the same one, it is that of the plugin it is named after.
+    Of several plugins with the same one, it is that of the plugin it is named after, else the core's,
+    else the first's.
     """
     allowed = {r.slug: {r.slug, *(r.info.permissions if r.info else ())} for r in records}
     found: dict[str, KnownPermission] = {}
@@ -96,7 +97,7 @@ def known_permissions(results: Results, records: Sequence[PluginRecord]) -> list
             raise PluginFailure(
                 slug, f"permission '{permission.name}' differs from that of plugin '{other.plugin}'"
             )
-        if slug == prefix:
+        if other.plugin not in (slug, prefix) and slug in (prefix, CORE):
             found[permission.name] = known
     return list(found.values())
 

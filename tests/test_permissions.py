@@ -242,6 +242,22 @@ def test_without_its_namesake_it_belongs_to_the_first_that_names_it(
     assert known(*plugins, flatrun_app=flatrun_app)["shop:write"].plugin == "alpha"
 
 
+def test_what_the_core_asks_for_is_the_core_s_unless_a_plugin_is_named_after_it(
+    flatrun_app: Callable[..., Flask],
+) -> None:
+    everyone = ("operator", "viewer")
+    keeper, templates = (
+        Shop(slug, [Permission("settings:read", "S", everyone), Permission("templates:read", "T", everyone)])
+        for slug in ("alpha", "templates")
+    )
+    for plugin in (keeper, templates):
+        slug = plugin.PLUGIN.slug
+        plugin.PLUGIN = PluginInfo(slug=slug, hook_api=HOOK_API, permissions=("settings", "templates"))
+    found = known(keeper, templates, flatrun_app=flatrun_app)
+    assert (found["settings:read"].plugin, found["templates:read"].plugin) == ("core", "templates")
+    assert known(keeper, flatrun_app=flatrun_app)["templates:read"].plugin == "core"
+
+
 def test_the_same_permission_with_other_roles_is_refused_and_both_are_named(
     flatrun_app: Callable[..., Flask],
 ) -> None:
