@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Write the generated documents below docs/ from the code; ``--check`` only says which are stale.
 
-Generated as a whole: hooks.md, settings.md, plugins.md, errors.md, openapi.json. In the written ones
-a code block below ``<!-- code: FILE [NAME] -->`` is cut from that file (its definition NAME, or all).
+Generated as a whole: hooks.md, settings.md, plugins.md, permissions.md, errors.md, openapi.json. In
+the written ones a code block below ``<!-- code: FILE [NAME] -->`` is cut from that file (its definition
+NAME, or all).
 """
 
 import argparse
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from flatrun_core import errors
+from flatrun_core.api.access_table import published_accesses
 from flatrun_core.api.errors import _CODES, _TEXTS
 from flatrun_core.app import create_app
 from flatrun_core.settings import SettingsSource
@@ -27,6 +29,7 @@ from flatrun_core.settings_docs import settings_table
 ROOT = Path(__file__).resolve().parent.parent
 
 DOCS = ROOT / "docs"
+ROLES = ("admin", "operator", "viewer")
 WRITTEN = (*sorted(DOCS.glob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md")
 NOTE = "<!-- Made by tools/gen_docs.py; changes made here are lost. -->\n\n"
 SECTION = re.compile(r"^# -{3,} ?(.+?) ?-{3,}$", re.MULTILINE)
@@ -247,6 +250,49 @@ def plugin_section(slug: str, title: str, text: str, panel: Any) -> list[str]:
     return [*parts, ""]
 
 
+# --- permissions ---
+
+
+def permissions_document(panel: Any) -> str:
+    """docs/permissions.md."""
+    known = panel.permissions.known()
+    roles = sorted({role for one in known.values() for role in one.roles}, key=ROLES.index)
+    parts = [
+        "# Permissions and routes\n",
+        "Who needs what, as the routes themselves declare it and the core enforces it. "
+        "`GET /api/permissions` answers the same of a running panel, with the plugins of others that are "
+        "installed there. How an account or a key comes to its permissions is in "
+        "[identity.md](identity.md).\n",
+        "## Permissions\n",
+        f"{len(known)} permissions and the roles that hold them.\n",
+        f"| permission | {' | '.join(roles)} | for what | of |",
+        f"|---|{':-:|' * len(roles)}---|---|",
+    ]
+    for one in known.values():
+        marks = " | ".join("●" if role in one.roles else "" for role in roles)
+        parts.append(f"| `{one.name}` | {marks} | {one.description} | `{one.plugin}` |")
+    parts += [
+        "",
+        "## Routes\n",
+        "A route needs its permissions and, where a level is named, that level of access to the deployment. "
+        "Where it says any identity, every valid credential will do; where it says nothing, none is needed. "
+        "A route that declares none of these keeps its plugin from starting.\n",
+        "| method | path | needs | level | of |\n|---|---|---|---|---|",
+    ]
+    routes = published_accesses(panel.accesses)
+    parts += [route_row(route) for route in sorted(routes, key=lambda one: (one["path"], one["method"]))]
+    return NOTE + "\n".join(parts) + "\n"
+
+
+def route_row(route: dict[str, Any]) -> str:
+    """One route of the table."""
+    needs = {"authenticated": "any identity", "public": "nothing"}.get(route["access"])
+    if needs is None:
+        needs = listed(route["permissions"]).replace(", ", " or " if route["any_of"] else " and ")
+    level = route["level"] or ""
+    return f"| {route['method']} | `{route['path']}` | {needs} | {level} | `{route['plugin']}` |"
+
+
 # --- errors ---
 
 
@@ -358,6 +404,7 @@ GENERATED: dict[str, Callable[[Any], str]] = {
     "hooks.md": hooks_document,
     "settings.md": settings_document,
     "plugins.md": plugins_document,
+    "permissions.md": permissions_document,
     "errors.md": errors_document,
     "openapi.json": openapi_document,
 }
