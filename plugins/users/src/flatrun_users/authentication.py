@@ -6,17 +6,17 @@ effect on the next request. Text that cannot be a credential of ours is left to 
 
 import logging
 import re
+import secrets
 import threading
 import time
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from flatrun_core import Forbidden, ServiceKey, Unauthenticated
+from flatrun_core import AuthSettings, Forbidden, PluginContext, ServiceKey, Unauthenticated
 from flatrun_core.db import now
-from flatrun_core.ports.auth import Access, Actor, Credentials, Identity, PermissionCatalogue
-from flatrun_core.ports.secrets import Signing
-from flatrun_core.ports.storage import PanelStore
+from flatrun_core.ports.auth import PERMISSIONS, Access, Actor, Credentials, Identity
+from flatrun_core.ports.secrets import SIGNING
+from flatrun_core.ports.storage import DATABASE, PanelStore
 from flatrun_users.caller import CLAIM, Caller, caller_of
 from flatrun_users.effective import ADMIN, Rights, narrowed, of_account
 from flatrun_users.keys import key_digest
@@ -53,21 +53,18 @@ log = logging.getLogger(__name__)
 class Authentication:
     """Makes identities. Safe to call from any thread, in a request or outside."""
 
-    def __init__(
-        self,
-        database: PanelStore,
-        signing: Signing,
-        catalogue: PermissionCatalogue,
-        settings: Callable[[], UsersSettings],
-        static_keys: Callable[[], tuple[str, ...]],
-    ) -> None:
-        self._database = database
-        self._signing = signing
-        self._catalogue = catalogue
-        self._settings = settings
-        self._static_keys = static_keys
+    def __init__(self, ctx: PluginContext) -> None:
+        self._database = ctx.services.get(DATABASE)
+        self._signing = ctx.services.get(SIGNING)
+        self._catalogue = ctx.services.get(PERMISSIONS)
+        self._settings = ctx.settings
         self._lookups = Lookups()
-        self._touches = _Touches(database)
+        self._touches = _Touches(self._database)
+
+    @property
+    def enabled(self) -> bool:
+        """Whether a credential is asked for at all."""
+        return self._settings(AuthSettings).enabled
 
     def identify(self, credentials: Credentials) -> Identity | None:
         """The identity of a token or key; None for text of another shape.
@@ -94,6 +91,14 @@ class Authentication:
         found = self._lookups.api_key(key_digest(text))
         if found is None or not found[0].is_active or not found[1].valid(now()):
             return None
+        return found
+
+    def static_key(self, text: str) -> int | None:
+        """Which of the keys of the settings this is, compared in constant time; None for none."""
+        given, found = static_hash(text), None
+        for index, key in enumerate(self._settings(AuthSettings).api_keys):
+            if secrets.compare_digest(static_hash(key), given):
+                found = index
         return found
 
     def _by_key(self, text: str, client_ip: str) -> Identity:
@@ -135,14 +140,14 @@ class Authentication:
         return _identity(_actor(account, key), rights, caller, session.expires_at)
 
     def _of_static_key(self, session: FoundSession) -> Identity | None:
-        for index, key in enumerate(self._static_keys()):
-            if static_hash(key) == session.static_key_hash:
+        for index, key in enumerate(self._settings(AuthSettings).api_keys):
+            if secrets.compare_digest(static_hash(key), session.static_key_hash):
                 caller = Caller(UNSCOPED, session_id=session.id)
                 return _identity(static_actor(index), UNSCOPED, caller, session.expires_at)
         return None
 
     def _needs_totp(self, role: str) -> bool:
-        return role in self._settings().totp_required_roles
+        return role in self._settings(UsersSettings).totp_required_roles
 
 
 def authorise(identity: Identity, access: Access, method: str) -> None:

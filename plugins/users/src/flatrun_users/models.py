@@ -4,6 +4,7 @@ Lists and times are as everywhere; a role of "" and an empty list mean that a ke
 of its own. ``username_key`` is the name in lower case: names are unique ignoring case.
 """
 
+import secrets
 import uuid
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -95,6 +96,14 @@ class User(Model):
         return list(cls.select().order_by(cls.id.desc()))
 
     @classmethod
+    def log_in(cls, checked: Any, columns: Mapping[str, Any]) -> bool:
+        """Change a row at its login; False when it is not any more what was checked, or not active."""
+        same = (cls.id == checked.id) & (cls.password_hash == checked.password_hash) & cls.is_active
+        confirmed = checked.totp_confirmed_at
+        same &= cls.totp_confirmed_at.is_null() if confirmed is None else cls.totp_confirmed_at == confirmed
+        return bool(cls.update(**columns).where(same).execute())
+
+    @classmethod
     def take_totp_step(cls, user_id: int, step: int) -> bool:
         """Whether no code of that time or a later one was taken before; from here on none is."""
         unused = cls.totp_last_step.is_null() | (cls.totp_last_step < step)
@@ -106,6 +115,12 @@ class User(Model):
         had = (cls.id == user_id) & cls.totp_secret.is_null(False)
         nothing = {"totp_secret": None, "totp_confirmed_at": None, "totp_last_step": None}
         return bool(cls.update(**nothing).where(had).execute())
+
+    @classmethod
+    def active_of_role(cls, role: str) -> list[int]:
+        """Numbers of the active accounts of that role, oldest first."""
+        active = cls.select(cls.id).where((cls.role == role) & cls.is_active).order_by(cls.id)
+        return [row.id for row in active]
 
     @classmethod
     def lock_admins(cls, role: str) -> list[int]:
@@ -155,6 +170,34 @@ class ApiKey(Model):
         return list(query if user_id is None else query.where(cls.user == user_id))
 
     @classmethod
+    def make(cls, **values: Any) -> Any:
+        """A new active key."""
+        return cls.create(key_id=secrets.token_hex(6), last_used_ip="", is_active=True, **values)
+
+    @classmethod
+    def deactivate(cls, key_ids: Iterable[int]) -> None:
+        """Revoke these."""
+        cls.update(is_active=False).where(cls.id.in_(list(key_ids))).execute()
+
+    @classmethod
+    def drop(cls, key_id: int) -> None:
+        """Delete one, and with it what was made by it."""
+        cls.delete().where(cls.id == key_id).execute()
+
+    def limit_to(self, deployments: list[str]) -> None:
+        """Write another list of deployments, and nothing else."""
+        self.deployments = deployments
+        self.save(only=["deployments"])
+
+    @classmethod
+    def use(cls, key_id: int, key_hash: str, client_ip: str) -> bool:
+        """Write that a key is used now; False for one that was revoked, has expired or is no more."""
+        alive = cls.is_active & (cls.expires_at.is_null() | (cls.expires_at > now()))
+        same = (cls.id == key_id) & (cls.key_hash == key_hash)
+        used = {"last_used_at": now(), "last_used_ip": client_ip}
+        return bool(cls.update(**used).where(same & alive).execute())
+
+    @classmethod
     def made_by_any(cls, key_ids: Iterable[int]) -> list[int]:
         """Numbers of the keys that these keys made."""
         return [row.id for row in cls.select(cls.id).where(cls.made_by.in_(list(key_ids)))]
@@ -162,7 +205,7 @@ class ApiKey(Model):
     @classmethod
     def limited(cls) -> list[Any]:
         """Rows of keys that name deployments."""
-        return list(_locked(cls, cls.select().where(fn.LENGTH(cls.deployments) > len("[]"))))
+        return list(_locked(cls, cls.select().where(fn.LENGTH(cls.deployments) > len("[]")).order_by(cls.id)))
 
 
 class LoginSession(Model):

@@ -3,6 +3,8 @@
 from flatrun_core import PluginContext
 from flatrun_core.ports.secrets import ENCRYPTION, SIGNING
 from flatrun_core.ports.storage import DATABASE
+from flatrun_users.authentication import AUTHENTICATION, Authentication
+from flatrun_users.login import LOGINS, Logins
 from flatrun_users.passwords import PASSWORDS, Passwords
 from flatrun_users.sessions import SESSIONS, Sessions
 from flatrun_users.settings import UsersSettings
@@ -22,3 +24,5 @@ def offer_authentication(ctx: PluginContext) -> None:
         TOTP,
         lambda: Totp(get(DATABASE), get(ENCRYPTION), get(THROTTLE), lambda: ctx.settings(UsersSettings)),
     )
+    ctx.services.provide(AUTHENTICATION, lambda: Authentication(ctx))
+    ctx.services.provide(LOGINS, lambda: Logins(ctx))

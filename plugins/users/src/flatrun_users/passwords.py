@@ -22,7 +22,7 @@ LONGEST: Final = 256  # characters
 
 def check_password(text: str) -> str:
     """The password; 400 ``WEAK_PASSWORD`` unless it is 8 to 256 characters that can be encoded."""
-    if not SHORTEST <= len(text) <= LONGEST or not _encodable(text):
+    if len(text) < SHORTEST or not _possible(text):
         message = f"The password must have {SHORTEST} to {LONGEST} characters"
         raise Invalid(message, code="WEAK_PASSWORD")
     return text
@@ -37,14 +37,15 @@ class Passwords:
         self._nobodys = _made_up(self._hasher)
 
     def hash(self, text: str) -> str:
-        """What to keep of a new password; 400 ``WEAK_PASSWORD`` for one that no account may have."""
-        check_password(text)
+        """What to keep of a password; ``ValueError`` for one that ``check_password`` refuses as too long."""
+        if not _possible(text):
+            raise ValueError("no account may have such a password")
         with self._at_once:
             return self._hasher.hash(text)
 
     def matches(self, kept: str, text: str) -> bool:
         """Whether this is the password; costs the same for every text and every answer."""
-        if len(text) > LONGEST or not _encodable(text):
+        if not _possible(text):
             self.spend()
             return False
         with self._at_once:
@@ -68,7 +69,9 @@ class Passwords:
             return False
 
 
-def _encodable(text: str) -> bool:
+def _possible(text: str) -> bool:
+    if len(text) > LONGEST:
+        return False
     try:
         text.encode()
     except UnicodeEncodeError:

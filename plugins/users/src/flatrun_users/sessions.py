@@ -4,13 +4,14 @@ A token is a signed session name and nothing else, so whatever ends the row ends
 """
 
 import hashlib
+import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from flatrun_core import NotFound, ServiceKey
+from flatrun_core import Invalid, NotFound, ServiceKey
 from flatrun_core.db import now
 from flatrun_core.ports.secrets import Signing
 from flatrun_core.ports.storage import PanelStore
@@ -19,6 +20,7 @@ from flatrun_users.models import LoginSession
 from flatrun_users.settings import UsersSettings
 
 PURPOSE: Final = "users.session"
+_NUMBER: Final = re.compile(r"[0-9]{1,18}")
 _MAX_AGENT: Final = 255
 _MAX_ADDRESS: Final = 64
 
@@ -110,12 +112,24 @@ class Sessions:
                 for row in rows
             ]
 
-    def revoke(self, caller: Caller, session_id: int) -> None:
+    def revoke(self, caller: Caller, session_id: str) -> None:
         """End one of the caller's sessions; 404 ``SESSION_NOT_FOUND`` for any other."""
-        with self._database.atomic():
-            ended = LoginSession.revoke_where(_own(caller) & (LoginSession.id == session_id))
+        ended = 0
+        if _NUMBER.fullmatch(session_id):
+            with self._database.atomic():
+                ended = LoginSession.revoke_where(_own(caller) & (LoginSession.id == int(session_id)))
         if not ended:
             raise NotFound("Session not found", code="SESSION_NOT_FOUND")
+
+    def log_out(self, caller: Caller) -> None:
+        """End the caller's own session; 400 ``NO_SESSION`` for a caller who has none."""
+        if caller.session_id is None:
+            raise Invalid(
+                "Only the token of a login can be logged out; an API key is revoked instead",
+                code="NO_SESSION",
+            )
+        with self._database.atomic():
+            LoginSession.revoke_where(LoginSession.id == caller.session_id)
 
     def revoke_of_user(self, user_id: int, *, keep: int | None = None) -> int:
         """End the sessions of an account, those of its keys included, but ``keep``; how many ended.
@@ -140,7 +154,7 @@ class Sessions:
 
 def static_hash(key: str) -> str:
     """What a session keeps of a key of the settings."""
-    return hashlib.sha256(key.encode()).hexdigest()
+    return hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()
 
 
 def _own(caller: Caller) -> Any:

@@ -70,13 +70,13 @@ class Totp:
             user.totp_secret = self._encryption.encrypt(PURPOSE, secret)
             user.totp_last_step = None
             user.save(only=[User.totp_secret, User.totp_last_step])
-        uri = pyotp.TOTP(secret).provisioning_uri(user.username, issuer_name=ISSUER)
+        uri = pyotp.TOTP(secret).provisioning_uri(name=user.username, issuer_name=ISSUER)
         return Enrolment(secret, uri)
 
     def confirm(self, caller: Caller, code: str, client_ip: str) -> list[str]:
         """Begin to ask for the second factor, and answer the recovery codes, which are shown only here.
 
-        409 ``TOTP_ENABLED`` and ``TOTP_NOT_STARTED``, 400 ``INVALID_CODE``; wrong codes count as failed logins.
+        409 ``TOTP_ENABLED`` and ``TOTP_NOT_STARTED``; 400 ``INVALID_CODE``, which counts as a failed login.
         """
         user = self._user(caller)
         _refuse_unless_begun(user)
@@ -98,7 +98,7 @@ class Totp:
         """Ask for the second factor no more; the code may be a recovery code.
 
         409 ``TOTP_NOT_ENABLED``, and ``TOTP_REQUIRED_BY_ROLE`` when the role demands one; 400
-        ``INVALID_CODE``; wrong codes count as failed logins.
+        ``INVALID_CODE``, which counts as a failed login.
         """
         user = self._user(caller)
         self._refuse_unless_optional(user)
