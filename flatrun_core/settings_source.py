@@ -30,6 +30,7 @@ _PREFIX = "FLATRUN_"
 _OTHER_VARIABLES = frozenset(
     {
         "FLATRUN_ADMIN_PASSWORD",
+        "FLATRUN_ADMIN_PASSWORD_FILE",
         "FLATRUN_SECRET_KEY",
         "FLATRUN_CONFIG",
         "FLATRUN_URL",
