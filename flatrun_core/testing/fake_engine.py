@@ -1,5 +1,6 @@
 """A Docker Engine in memory."""
 
+import copy
 import hashlib
 import itertools
 import threading
@@ -145,6 +146,16 @@ class FakeEngine(Engine):
         with self._lock:
             self._containers.pop(container.id, None)
         self._tell("destroy", container)
+
+    def snapshot(self) -> object:
+        """Its containers, networks and volumes as they are now, for ``restore``."""
+        with self._lock:
+            return copy.deepcopy((self._containers, self._networks, self.volume_projects))
+
+    def restore(self, snapshot: Any) -> None:
+        """Be again as at the snapshot, without an event; what follows a log goes on."""
+        with self._lock:
+            self._containers, self._networks, self.volume_projects = copy.deepcopy(snapshot)
 
     @property
     def followers(self) -> int:
