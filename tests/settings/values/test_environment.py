@@ -52,7 +52,7 @@ def test_a_variable_that_is_no_number_names_its_key(text: str, problems: Any) ->
 
 
 def test_variables_of_no_key_are_warned_of_unless_others_read_them(load: Any) -> None:
-    known = ["ADMIN_PASSWORD", "SECRET_KEY", "CONFIG", "URL", "API_KEY", "HOME"]
+    known = ["ADMIN_PASSWORD", "ADMIN_PASSWORD_FILE", "SECRET_KEY", "CONFIG", "URL", "API_KEY", "HOME"]
     environ = {f"FLATRUN_{name}": "x" for name in known}
     assert load(environ=environ).warnings == ()
     environ = {"FLATRUN_TRAFFIC__DAYS": "1", "FLATRUN_COLOUR": "red"}
