@@ -10,14 +10,16 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "scripts/lib"))
 
-from flatrun_scripts import hello_site, images, layout, panel, processes, shell  # noqa: E402
+from flatrun_scripts import administrator, hello_site, images, layout, panel, processes, shell  # noqa: E402
 
 
 @pytest.fixture
@@ -147,6 +149,87 @@ def test_first_settings_are_private_and_have_a_key_of_their_own(tmp_path: Path) 
 def test_every_plugin_folder_is_a_distribution() -> None:
     folders = [path.parent for path in (REPOSITORY / "plugins").glob("*/setup.cfg")]
     assert layout.distributions("plugins") == sorted(folders)
+
+
+class Answering(panel.Client):
+    """A panel that answers one thing."""
+
+    def __init__(self, status: int, body: dict[str, Any]) -> None:
+        self.answer = status, body
+
+    def ask(
+        self, method: str, path: str, body: Any = None, timeout: float = 30
+    ) -> tuple[int, dict[str, Any]]:
+        assert (method, path) == ("GET", "/api/users")
+        return self.answer
+
+
+def account(username: str = "admin", role: str = "admin", number: int = 1, age: float = 0) -> dict[str, Any]:
+    made = datetime.now(UTC) - timedelta(seconds=age)
+    return {"id": number, "username": username, "role": role, "created_at": f"{made:%Y-%m-%dT%H:%M:%S}Z"}
+
+
+def told(client: panel.Client, password: administrator.Password | None) -> list[tuple[str, str]]:
+    return administrator.lines(client, password, Path("/v/bin/flatrun"), Path("/s/flatrun.yml"))
+
+
+RESET = ("New password", "/v/bin/flatrun --config /s/flatrun.yml users reset-password admin")
+
+
+def test_the_first_password_is_made_up_and_goes_into_the_environment_only() -> None:
+    passwords = [administrator.choose({"FLATRUN_ADMIN_PASSWORD": ""}) for _ in range(2)]
+    texts = {password.environment["FLATRUN_ADMIN_PASSWORD"] for password in passwords}
+    assert len(texts) == 2
+    assert min(map(len, texts)) >= 20
+    assert not any(text in repr(passwords) for text in texts)
+
+
+@pytest.mark.parametrize("name", ["FLATRUN_ADMIN_PASSWORD", "FLATRUN_ADMIN_PASSWORD_FILE"])
+def test_a_password_that_the_user_has_set_is_taken_and_not_shown(name: str) -> None:
+    password = administrator.choose({name: "hunter2hunter2"})
+    assert password.environment == {}
+    lines = told(Answering(200, {"users": [account()]}), password)
+    assert lines == [("Administrator", "admin"), ("Password", f"as {name} says")]
+
+
+def test_the_password_is_told_when_this_start_made_the_administrator() -> None:
+    password = administrator.choose({})
+    lines = told(Answering(200, {"users": [account()]}), password)
+    assert lines == [
+        ("Administrator", "admin"),
+        ("Password", f"{password.environment['FLATRUN_ADMIN_PASSWORD']}   (shown only now)"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "users",
+    [
+        [account(age=60)],
+        [account("ada", "operator", 2), account(age=60)],
+        [account("root", number=2), account()],
+    ],
+    ids=["older", "with others", "one of two"],
+)
+def test_of_an_administrator_who_was_there_the_way_to_a_new_password_is_told(
+    users: list[dict[str, Any]],
+) -> None:
+    lines = told(Answering(200, {"users": users}), administrator.choose({}))
+    assert lines == [("Administrator", "admin"), RESET]
+
+
+def test_a_panel_that_was_running_got_no_password() -> None:
+    assert told(Answering(200, {"users": [account()]}), None) == [("Administrator", "admin"), RESET]
+
+
+def test_a_panel_without_accounts_has_no_administrator_to_tell_of() -> None:
+    assert told(Answering(404, {"error": "Not found"}), administrator.choose({})) == []
+
+
+def test_what_went_wrong_with_the_administrator_is_told() -> None:
+    [(_, none)] = told(Answering(200, {"users": []}), administrator.choose({}))
+    assert "none was made" in none
+    [(_, unknown)] = told(Answering(503, {"error": "The database is down"}), administrator.choose({}))
+    assert unknown == "the panel does not say: The database is down"
 
 
 def test_up_without_a_terminal_says_what_is_missing_and_installs_nothing(tmp_path: Path) -> None:

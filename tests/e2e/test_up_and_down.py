@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -59,6 +60,17 @@ def value(output: str, title: str) -> str:
     )
 
 
+def without_password(output: str) -> list[str]:
+    """Return the lines of the summary but the one with the password, or the way to one."""
+    lines = output[output.index("  Site ") :].splitlines()
+    return [line for line in lines if "password" not in line.lower()]
+
+
+def files_with(text: str, folder: Path) -> list[Path]:
+    """Return the files that hold a text."""
+    return [path for path in folder.rglob("*") if path.is_file() and text.encode() in path.read_bytes()]
+
+
 def test_a_site_answers_after_up_twice_and_nothing_is_left_after_down(
     clone: Clone, engine: docker.APIClient, unique_name: str
 ) -> None:
@@ -74,10 +86,25 @@ def test_a_site_answers_after_up_twice_and_nothing_is_left_after_down(
         listed = session.get(url, headers={"Authorization": f"Bearer {key}"}, timeout=10).json()
         assert [(item["name"], item["status"]) for item in listed] == [(unique_name, "running")]
 
+        name, password = value(first.stdout, "Administrator"), value(first.stdout, "Password").split()[0]
+        assert name == "admin"
+        login = {"username": name, "password": password}
+        login_url = value(first.stdout, "Panel") + "/api/auth/login"
+        assert session.post(login_url, json=login, timeout=30).json()["user"]["role"] == "admin"
+        assert files_with(password, clone.state) == []
+
         again = clone.run("up", *clone.options)
         assert again.returncode == 0, again.stdout + again.stderr
         assert "==>" not in again.stdout
-        assert again.stdout.strip() == first.stdout[first.stdout.index("  Site ") :].strip()
+        assert password not in again.stdout
+        assert without_password(again.stdout) == without_password(first.stdout)
+
+        reset = subprocess.run(
+            shlex.split(value(again.stdout, "New password")), capture_output=True, text=True, check=True
+        )
+        assert session.post(login_url, json=login, timeout=30).status_code == 401
+        login["password"] = next(word for word in reset.stdout.split() if len(word) > 15)
+        assert session.post(login_url, json=login, timeout=30).status_code == 200
 
         # A deployment of the person is theirs: it stays, and so do the settings with the key.
         mine = {"name": "mine", "compose": "services:\n  a:\n    image: none\n"}

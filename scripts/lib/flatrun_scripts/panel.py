@@ -10,6 +10,7 @@ import socket
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -155,7 +156,12 @@ class Panel:
         """Return the panel's process while it runs."""
         return processes.Background.read(self.pid_file)
 
-    def start(self, settings: Settings) -> None:
+    @property
+    def program(self) -> Path:
+        """The command `flatrun`."""
+        return self.venv / "bin/flatrun"
+
+    def start(self, settings: Settings, env: Mapping[str, str] | None = None) -> None:
         """Start the panel and wait until it answers; an answering one stays as it is."""
         process = self.process()
         if process is None:
@@ -166,8 +172,8 @@ class Panel:
                     "Stop that program, or write another port there, then run the script again.",
                 )
             step("Starting the panel")
-            argv: list[str | Path] = [self.venv / "bin/flatrun", "serve", "--config", self.config]
-            process = processes.start(argv, self.log, env={"PYTHONUNBUFFERED": "1"})
+            argv: list[str | Path] = [self.program, "serve", "--config", self.config]
+            process = processes.start(argv, self.log, env={**(env or {}), "PYTHONUNBUFFERED": "1"})
             process.write(self.pid_file)
         self._wait_until_healthy(process, Client(settings))
 

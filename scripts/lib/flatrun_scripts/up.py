@@ -7,7 +7,7 @@ import re
 from dataclasses import asdict
 from pathlib import Path
 
-from flatrun_scripts import engine, environment, hello_site, images, layout, requirements
+from flatrun_scripts import administrator, engine, environment, hello_site, images, layout, requirements
 from flatrun_scripts.panel import DEFAULT_PORT, Client, Panel, next_free_port, read_settings, write_settings
 from flatrun_scripts.panel import Settings as PanelSettings
 from flatrun_scripts.shell import say, step
@@ -31,12 +31,14 @@ def main(argv: list[str]) -> int:
         _prepare_environment(panel)
         settings = _settings(panel, options.port)
         reference = _make_image(state, cache)
-        panel.start(settings)
+        password = None if panel.process() else administrator.choose()
+        panel.start(settings, password.environment if password else None)
         client = Client(settings)
         wish = hello_site.Wish(options.site_name, options.site_port)
         hello_site.ensure(client, state, reference, wish)
         address = hello_site.wait_until_it_answers(state.site)
-    _summary(address, settings, panel)
+        who = administrator.lines(client, password, panel.program, panel.config)
+    _summary(address, settings, panel, who)
     return 0
 
 
@@ -116,12 +118,17 @@ def _make_image(state: layout.State, cache: Path) -> str:
     return reference
 
 
-def _summary(address: str, settings: PanelSettings, panel: Panel) -> None:
+def _summary(address: str, settings: PanelSettings, panel: Panel, who: list[tuple[str, str]]) -> None:
+    known = [
+        ("Site", address),
+        ("Panel", settings.url),
+        ("Documentation", f"{settings.url}/api/docs"),
+        ("Admin key", settings.key),
+        *who,
+    ]
     say("")
-    say(f"  Site           {address}")
-    say(f"  Panel          {settings.url}")
-    say(f"  Documentation  {settings.url}/api/docs")
-    say(f"  Admin key      {settings.key}")
+    for title, text in known:
+        say(f"  {title:<15}{text}")
     say("")
     say(f"  Settings {panel.config}, output {panel.log}.")
     say("  Try: curl -H 'Authorization: Bearer <admin key>' " + f"{settings.url}/api/deployments")
