@@ -4,10 +4,15 @@ from collections.abc import Sequence
 
 from peewee import Model
 
-from flatrun_core import HOOK_API, PluginContext, PluginInfo, hookimpl
-from flatrun_core.ports.auth import Permission
+from flatrun_core import HOOK_API, Blueprint, PluginContext, PluginInfo, hookimpl
+from flatrun_core.ports.auth import Access, Credentials, Identity, Permission
+from flatrun_core.ports.deployments import Draft, Part, Removal, RemovedItem
+from flatrun_core.ports.scheduling import Timer
 from flatrun_core.ports.settings import SettingsGroup
-from flatrun_users import models
+from flatrun_users import blueprints, bootstrap, models, timers
+from flatrun_users.account_offers import offer_accounts
+from flatrun_users.authentication import AUTHENTICATION, authorise
+from flatrun_users.grants import GRANTS
 from flatrun_users.offers import offer_authentication
 from flatrun_users.permissions import PERMISSIONS, PREFIXES
 from flatrun_users.settings import UsersSettingsSchema
@@ -28,6 +33,37 @@ PLUGIN = PluginInfo(
 def flatrun_on_setup(ctx: PluginContext) -> None:
     """Offer the services."""
     offer_authentication(ctx)
+    offer_accounts(ctx)
+
+
+@hookimpl
+def flatrun_on_serve(ctx: PluginContext) -> None:
+    """Make the first administrator."""
+    bootstrap.bootstrap(ctx)
+
+
+@hookimpl
+def flatrun_authenticate(ctx: PluginContext, credentials: Credentials) -> Identity | None:
+    """Tokens of logins, and API keys."""
+    return ctx.services.get(AUTHENTICATION).identify(credentials)
+
+
+@hookimpl
+def flatrun_authorize(identity: Identity, access: Access, method: str) -> None:
+    """Who must set up a second factor does that first."""
+    authorise(identity, access, method)
+
+
+@hookimpl
+def flatrun_register_timers(ctx: PluginContext) -> Sequence[Timer]:
+    """Sessions and failed logins are forgotten."""
+    return timers.timers(ctx)
+
+
+@hookimpl
+def flatrun_register_blueprints() -> Sequence[Blueprint]:
+    """Logins, accounts, access, keys."""
+    return blueprints.ALL
 
 
 @hookimpl
@@ -46,3 +82,15 @@ def flatrun_register_permissions() -> Sequence[Permission]:
 def flatrun_register_models() -> Sequence[type[Model]]:
     """Accounts, keys, sessions, access, recovery codes and login attempts."""
     return models.ALL
+
+
+@hookimpl(optionalhook=True)
+def flatrun_join_deployment_create(ctx: PluginContext, draft: Draft) -> Part:
+    """A new deployment is its maker's, and nobody's of before."""
+    return ctx.services.get(GRANTS).join_creation(draft)
+
+
+@hookimpl(optionalhook=True)
+def flatrun_join_deployment_remove(ctx: PluginContext, removal: Removal) -> Sequence[RemovedItem]:
+    """Nobody keeps access to what is gone."""
+    return ctx.services.get(GRANTS).join_removal(removal)
