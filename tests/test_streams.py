@@ -7,9 +7,18 @@ import pytest
 from flask import Flask
 from flask.views import MethodView
 
-from flatrun_core import Blueprint, Conflict, PluginInfo, ServerEvent, access, event_stream, hookimpl
+from flatrun_core import (
+    Blueprint,
+    Conflict,
+    Forbidden,
+    PluginInfo,
+    ServerEvent,
+    access,
+    event_stream,
+    hookimpl,
+)
 from flatrun_core.api import streams
-from flatrun_core.ports.auth import Permission
+from flatrun_core.ports.auth import Access, Permission
 
 
 class Source:
@@ -44,6 +53,14 @@ class Ticker:
     def __init__(self) -> None:
         self.PLUGIN = PluginInfo(slug="ticker", hook_api=1, display_name="Ticker")
         self.sources: list[Source] = []
+        self.asked: list[tuple[str, str]] = []
+        self.closed = False
+
+    @hookimpl
+    def flatrun_authorize(self, access: Access, method: str) -> None:
+        self.asked.append((method, access.kind))
+        if self.closed:
+            raise Forbidden("Closed for the night", code="CLOSED")
 
     @hookimpl
     def flatrun_register_permissions(self) -> list[Permission]:
@@ -137,6 +154,22 @@ def test_lost_access_ends_a_stream_at_the_next_check(
     login = next(r for r in app.extensions["flatrun"].plugins if r.slug == "testing_login").module
     text = read(app, ticker, Source([TICK, login.identities.clear, TICK]), client)
     assert text.endswith('event: end\ndata: {"reason":"forbidden"}\n\n')
+
+
+def test_a_plugin_that_refuses_ends_a_stream_at_the_next_check(
+    app: Flask, ticker: Ticker, flatrun_login: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "RECHECK", 0.0)
+
+    def close() -> None:
+        ticker.closed = True
+
+    source = Source([TICK, close])
+    text = read(app, ticker, source, flatrun_login(app, ["ticker:read"]))
+    assert text.endswith('event: end\ndata: {"reason":"forbidden"}\n\n')
+    assert set(ticker.asked) == {("GET", "permission")}
+    assert len(ticker.asked) > 1
+    assert source.closed
 
 
 def test_an_idle_stream_is_kept_alive_by_comments(
