@@ -1,0 +1,120 @@
+"""Which requests become events, and what of them an event keeps."""
+
+from typing import Any, Final
+
+from flatrun_audit.chain import Draft
+from flatrun_audit.models import Begun
+from flatrun_audit.process import Process
+from flatrun_audit.redaction import redacted, redacted_query, secrets_in, without
+from flatrun_audit.settings import AuditSettings
+from flatrun_audit.texts import clean, without_user_info
+from flatrun_core.ports.auth import RecordedEvent, RecordedOutcome, RecordedRequest
+
+UNAUTHENTICATED: Final = 401
+REFUSED: Final = (401, 403)
+FIRST_ERROR: Final = 400
+INTERRUPTED: Final = "The panel stopped before this request ended"
+UNWRITTEN: Final = "The event of this request could not be written when it ended"
+
+
+def worth_recording(request: RecordedRequest, outcome: RecordedOutcome, settings: AuditSettings) -> bool:
+    """Changes, refusals and reads of secrets; other reads when they are wanted and name a resource."""
+    return (
+        request.mutation
+        or outcome.status in REFUSED
+        or request.secret
+        or (settings.record_reads and bool(request.resource_type))
+    )
+
+
+def is_unauthenticated(request: RecordedRequest, outcome: RecordedOutcome) -> bool:
+    """Whether it was refused for want of a credential."""
+    return (
+        outcome.status == UNAUTHENTICATED and request.identity is None and request.actor.type == "anonymous"
+    )
+
+
+def drafted(request: RecordedRequest, outcome: RecordedOutcome, settings: AuditSettings) -> Draft:
+    """The event of a request that ended."""
+    action = action_of(request)
+    metadata = dict(outcome.metadata)
+    if request.query:
+        metadata["query"] = redacted_query(request.query)
+    body = request.body if request.mutation else None
+    return Draft(
+        timestamp=_microseconds(request.started),
+        actor=request.actor,
+        action=action,
+        resource_type=request.resource_type,
+        resource_id=outcome.resource_id or request.resource_id,
+        method=request.method,
+        path=request.path,
+        client_ip=request.client_ip,
+        user_agent=request.user_agent,
+        request_id=request.request_id,
+        request_body=_body(body, action) if settings.capture_request_body and body is not None else "",
+        response_status=outcome.status,
+        response_time_ms=outcome.elapsed_ms,
+        success=outcome.status < FIRST_ERROR,
+        error_message=_error(outcome.error, body, action),
+        metadata=metadata,
+    )
+
+
+def action_of(request: RecordedRequest) -> str:
+    """The route's action; ``<resource>.read`` and the like for a route that names none."""
+    if request.action:
+        return request.action
+    verb = request.method.lower() if request.mutation else "read"
+    return f"{request.resource_type or 'request'}.{verb}"
+
+
+def begun(request: RecordedRequest, process: Process) -> Begun:
+    """What is written down before a change is made."""
+    actor = request.actor
+    return Begun(
+        clean(request.request_id, 64),
+        _microseconds(request.started),
+        clean(actor.type, 32),
+        clean(actor.id, 100),
+        clean(actor.name, 100),
+        clean(actor.key_prefix, 32),
+        clean(action_of(request), 100),
+        clean(request.method, 16),
+        clean(request.path, 1000),
+        clean(request.resource_type, 100),
+        clean(request.resource_id, 255),
+        clean(request.client_ip, 64),
+        host=process.host,
+        pid=process.pid,
+        started=process.started,
+    )
+
+
+def noted(event: RecordedEvent, moment: int) -> Draft:
+    """The event of work that is no request."""
+    return Draft(
+        timestamp=moment,
+        actor=event.actor,
+        action=event.action,
+        resource_type=event.resource_type,
+        resource_id=event.resource_id,
+        success=not event.error,
+        error_message=without_user_info(event.error),
+        metadata=event.metadata,
+    )
+
+
+def _microseconds(seconds: float) -> int:
+    return round(seconds * 1_000_000)
+
+
+def _body(body: Any, action: str) -> str:
+    return redacted(body, action=action)
+
+
+def _error(text: str, body: Any, action: str) -> str:
+    """The answer's sentence, which may repeat what was sent."""
+    if not text:
+        return ""
+    return without_user_info(without(text, secrets_in(body, action=action)))
