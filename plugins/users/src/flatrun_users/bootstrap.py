@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import uuid
 from collections.abc import Mapping
 from logging import Logger
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Final
 from peewee import IntegrityError
 
 from flatrun_core import FlatrunError, PluginContext
-from flatrun_core.db import now
 from flatrun_core.ports.auth import RECORD, RecordedEvent
 from flatrun_core.ports.storage import DATABASE
 from flatrun_users.effective import ADMIN
@@ -80,24 +78,12 @@ def _read(path: str) -> str:
 
 
 def _make(ctx: PluginContext, password_hash: str) -> bool:
-    moment = now()
     try:
         with ctx.services.get(DATABASE).atomic():
             # Once more, now that nobody else can write.
             if User.select(User.id).first() is not None:
                 return False
-            row = User.create(
-                uid=uuid.uuid4().hex,
-                username=USERNAME,
-                username_key=USERNAME,
-                email="",
-                password_hash=password_hash,
-                role=ADMIN,
-                permissions=[],
-                is_active=True,
-                created_at=moment,
-                updated_at=moment,
-            )
+            row = User.make(USERNAME, password_hash, ADMIN)
             event = RecordedEvent("users.bootstrap", "user", str(row.id), metadata={"username": USERNAME})
             ctx.services.get(RECORD).write(event)
     except IntegrityError:  # another process was faster
