@@ -117,7 +117,7 @@ class House:
         with self.panel.database.session():
             return Grant.levels_of(user_id)
 
-    def keys(self) -> list[Any]:
+    def key_rows(self) -> list[Any]:
         """Every key as it is stored, newest first."""
         with self.panel.database.session():
             return ApiKey.newest_first()
@@ -152,6 +152,7 @@ def notebook() -> Notebook:
 @pytest.fixture
 def recording_plugin(notebook: Notebook) -> Any:
     """A plugin that registers the notebook."""
+
     class Recording:
         PLUGIN = PluginInfo(slug="notebook", hook_api=HOOK_API, display_name="Notebook")
 

@@ -1,5 +1,6 @@
 """Accounts as administrators see and change them."""
 
+import re
 from typing import Any
 
 import pytest
@@ -38,7 +39,7 @@ def test_a_user_is_created_as_the_contract_says(house: Any) -> None:
     assert set(answer.get_json()) == {"user"}
     user = answer.get_json()["user"]
     assert set(user) == USER_KEYS
-    assert len(user["uid"]) == 32 and int(user["uid"], 16)
+    assert re.fullmatch(r"[0-9a-f]{32}", user["uid"])
     assert (user["username"], user["email"], user["role"]) == ("john", "john@example.com", "operator")
     assert user["permissions"] == ["deployments:read", "deployments:write"]
     assert user["is_active"] is True
@@ -138,7 +139,8 @@ def test_a_user_is_shown_with_what_was_given(house: Any) -> None:
     assert answer["user"]["deployment_count"] == 1
     [access] = answer["deployments"]
     assert set(access) == {"deployment_name", "access_level", "granted_by", "created_at"}
-    assert (access["deployment_name"], access["access_level"], access["granted_by"]) == ("blog", "write", None)
+    assert (access["deployment_name"], access["access_level"]) == ("blog", "write")
+    assert access["granted_by"] is None
 
 
 @pytest.mark.parametrize("path", ["", "/deployments"])
@@ -178,7 +180,7 @@ def test_a_change_of_nothing_changes_nothing(house: Any) -> None:
         assert house.admin.put(f"/api/users/{number}", json=body).get_json()["user"] == before
 
 
-def test_a_list_of_permissions_replaces_those_of_the_role_and_an_empty_one_gives_them_back(house: Any) -> None:
+def test_a_list_of_permissions_replaces_those_of_the_role_until_it_is_empty(house: Any) -> None:
     number = house.user("jane")
     jane = house.session(number)
     assert jane.get("/api/users/me").get_json()["permissions"] != ["users:read"]
@@ -251,7 +253,7 @@ def test_a_deleted_user_takes_everything_along(house: Any) -> None:
     assert (answer.status_code, answer.get_json()) == (200, {"message": "User deleted"})
     assert jane.get("/api/users/me").status_code == 401
     assert key.get("/api/users/me").status_code == 401
-    assert (house.keys(), house.grants(number), house.live_sessions()) == ([], {}, 0)
+    assert (house.key_rows(), house.grants(number), house.live_sessions()) == ([], {}, 0)
     refused(house.admin.get(f"/api/users/{number}"), 404, "USER_NOT_FOUND")
 
 
@@ -278,7 +280,7 @@ def test_answers_and_records_hold_no_password_and_no_hash(house: Any, notebook: 
     text = "".join(answer.get_data(as_text=True) for answer in answers)
     assert not any(word in text for word in ("argon2", "password", "totp", "secret"))
     told = str([(outcome.metadata, outcome.error) for _, outcome in notebook.finished])
-    assert "another-password" not in told and "secure-password" not in told
+    assert not any(word in told for word in ("another-password", "secure-password"))
 
 
 def test_the_record_names_the_account_and_what_changed(house: Any, notebook: Any) -> None:

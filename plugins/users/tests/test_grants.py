@@ -255,7 +255,7 @@ def test_a_removal_takes_access_along_and_the_name_out_of_keys(house: Any) -> No
     assert (answer.status_code, answer.get_json()["deleted_items"]) == (200, [])
     assert "warnings" not in answer.get_json() or answer.get_json()["warnings"] == []
     assert house.grants(john) == {"other": Level.READ}
-    assert house.keys()[0].deployments == ["other"]
+    assert house.key_rows()[0].deployments == ["other"]
     assert [found["name"] for found in key.get("/api/deployments").get_json()] == ["other"]
 
 

@@ -1,6 +1,6 @@
 """Requests and answers about accounts and access, as the API document shows them."""
 
-from typing import Final
+from typing import Any, Final
 
 from marshmallow import Schema
 
@@ -20,10 +20,10 @@ _PERMISSIONS: Final = {
 _OWN_RULE: Final = "3 to 64 letters, digits, dots, underscores and hyphens; unique whatever the case"
 
 
-def permission_list(**kwargs: object) -> fields.List:
+def permission_list(**kwargs: Any) -> Any:
     """Names of permissions; which there are the service knows."""
     names = fields.String(validate=fields.Length(1, 100))
-    return fields.List(names, validate=fields.Length(max=MOST_NAMES), **kwargs)  # type: ignore[arg-type]
+    return fields.List(names, validate=fields.Length(max=MOST_NAMES), **kwargs)
 
 
 class UserSchema(Schema):

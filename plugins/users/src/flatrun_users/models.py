@@ -291,7 +291,7 @@ class Grant(Model):
     @classmethod
     def counts(cls) -> Mapping[int, int]:
         """How many deployments each user was given; who has none is not in it."""
-        query = cls.select(cls.user_id, fn.COUNT(cls.id)).group_by(cls.user_id).tuples()
+        query: Any = cls.select(cls.user, fn.COUNT(cls.id)).group_by(cls.user).tuples()
         return dict(query)
 
     @classmethod
