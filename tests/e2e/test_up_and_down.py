@@ -86,6 +86,11 @@ def test_a_site_answers_after_up_twice_and_nothing_is_left_after_down(
         listed = session.get(url, headers={"Authorization": f"Bearer {key}"}, timeout=10).json()
         assert [(item["name"], item["status"]) for item in listed] == [(unique_name, "running")]
 
+        plugins_url = value(first.stdout, "Panel") + "/api/plugins"
+        plugins = session.get(plugins_url, headers={"Authorization": f"Bearer {key}"}, timeout=10).json()
+        states = {plugin["name"]: plugin["status"] for plugin in plugins["plugins"]}
+        assert states == {path.parent.name: "active" for path in clone.folder.glob("plugins/*/setup.cfg")}
+
         name, password = value(first.stdout, "Administrator"), value(first.stdout, "Password").split()[0]
         assert name == "admin"
         login = {"username": name, "password": password}

@@ -12,6 +12,7 @@ from flatrun_scripts.layout import State
 from flatrun_scripts.shell import ScriptError, run, say, step
 
 TEST_PROGRAMS = (
+    ("curl", "curl", "tests go the way of the README with it"),
     ("ip", "iproute2", "tests give a second Engine a network of its own"),
     ("mount", "mount", "tests fill a small file system"),
     ("ps", "procps", "tests look for processes that stayed"),
