@@ -67,18 +67,23 @@ class Authentication:
         return self._settings(AuthSettings).enabled
 
     def identify(self, credentials: Credentials) -> Identity | None:
-        """The identity of a token or key; None for text of another shape.
+        """The identity of a token or key; None for text of another shape, and for a key of the settings.
 
         401 ``INVALID_TOKEN`` for one of our shape that is not, or no longer, valid.
         """
         token = credentials.token
         if KEY_SHAPE.fullmatch(token):
             with self._database.session():
-                return self._by_key(token, credentials.client_ip)
-        if credentials.scheme == "bearer" and TOKEN_SHAPE.fullmatch(token):
+                found, refusal = self._by_key(token, credentials.client_ip), "Invalid API key"
+        elif credentials.scheme == "bearer" and TOKEN_SHAPE.fullmatch(token):
             with self._database.session():
-                return self._by_token(token)
-        return None
+                found, refusal = self._by_token(token), "Invalid or expired token"
+        else:
+            return None
+        # The core knows the keys of the settings, and is asked after this.
+        if found is None and self.static_key(token) is None:
+            raise Unauthenticated(refusal, code="INVALID_TOKEN")
+        return found
 
     def rights(self, account: Account, key: Key | None) -> Rights:
         """What an account may do, or a key of it; in a session of the database."""
@@ -101,23 +106,22 @@ class Authentication:
                 found = index
         return found
 
-    def _by_key(self, text: str, client_ip: str) -> Identity:
+    def _by_key(self, text: str, client_ip: str) -> Identity | None:
         found = self.valid_key(text)
         if found is None:
-            raise Unauthenticated("Invalid API key", code="INVALID_TOKEN")
+            return None
         account, key = found
         rights = self.rights(account, key)
         self._touches.key(key, client_ip)
         caller = Caller(rights, user_id=account.id, api_key_id=key.id)
         return _identity(_actor(account, key), rights, caller, key.expires_at)
 
-    def _by_token(self, token: str) -> Identity:
+    def _by_token(self, token: str) -> Identity | None:
         token_id = self._signing.read(PURPOSE, token)
         session = self._lookups.session(token_id) if isinstance(token_id, str) else None
         identity = None if session is None else self._of_session(session)
-        if session is None or identity is None:
-            raise Unauthenticated("Invalid or expired token", code="INVALID_TOKEN")
-        self._touches.session(session)
+        if session is not None and identity is not None:
+            self._touches.session(session)
         return identity
 
     def _of_session(self, session: FoundSession) -> Identity | None:

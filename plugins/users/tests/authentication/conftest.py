@@ -12,7 +12,7 @@ from werkzeug.test import TestResponse
 
 from flatrun_core.db import now
 from flatrun_core.testing.client import ApiClient
-from flatrun_users.models import LoginAttempt, LoginSession
+from flatrun_users.models import ApiKey, LoginAttempt, LoginSession
 
 PASSWORD = "correct horse battery"
 
@@ -69,6 +69,18 @@ def door(house: Any, anna: int) -> Door:
 def door_of() -> type[Door]:
     """The login of another panel."""
     return Door
+
+
+@pytest.fixture
+def only_key(house: Any) -> Callable[[], Any]:
+    """The one key that there is, as it is stored."""
+
+    def find() -> Any:
+        with house.panel.database.session():
+            (row,) = ApiKey.select()
+        return row
+
+    return find
 
 
 @pytest.fixture
