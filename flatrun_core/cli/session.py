@@ -4,7 +4,8 @@
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -15,6 +16,7 @@ from flatrun_core.cli.output import Output
 
 if TYPE_CHECKING:
     from flatrun_core.cli.installed import Installed
+    from flatrun_core.services import Services
     from flatrun_core.settings import SettingsSource, Snapshot
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -84,6 +86,23 @@ class Session:
         if self._api is None:
             self._api = Client(self.url or self._configured_url(), self.key or self._configured_key())
         return self._api
+
+    @contextmanager
+    def panel(self) -> "Iterator[Services]":
+        """The services of the configured panel, put together on its own database and not serving.
+
+        For commands on the host, which need no key and work whether the panel runs or not. Where there
+        is no database, or one that is older than the program, they end with a sentence and nothing was
+        made; so does every ``FlatrunError`` of theirs. Root acts as the owner of the database's file.
+        """
+        from flatrun_core.cli.assembled import existing_panel
+        from flatrun_core.errors import FlatrunError, StartupError
+
+        try:
+            with existing_panel(self) as panel:
+                yield panel.services
+        except (StartupError, FlatrunError) as exc:
+            raise click.ClickException(str(exc)) from exc
 
     def read_source(self, overrides: dict[str, Any] | None = None) -> "SettingsSource":
         """The configuration with values of the command line on top, by dotted name."""
