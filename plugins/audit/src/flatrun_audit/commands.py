@@ -15,7 +15,7 @@ from flatrun_core.ports.secrets import SIGNING
 from flatrun_core.ports.storage import DATABASE
 
 if TYPE_CHECKING:
-    from flatrun_audit.verifying import ReadSignature, Report
+    from flatrun_audit.verifying import Link, ReadSignature, Report
 
 UNREADABLE = 2
 
@@ -114,5 +114,7 @@ def _text(report: "Report", where: str, *, filtered: bool) -> str:
     return "\n".join(lines)
 
 
-def _event(link: Any) -> str:
-    return f"{link.id}, {link.event_id}, {link.timestamp}"
+def _event(link: "Link") -> str:
+    from flatrun_audit.verifying import shown_time  # noqa: PLC0415 - as above
+
+    return f"{link.id}, {link.event_id}, {shown_time(link)}"

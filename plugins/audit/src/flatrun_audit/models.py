@@ -76,7 +76,7 @@ class Filters:
                 terms.append((other if term.startswith("id") else "") + term)
                 values.append(value)
         if self.success is not None:
-            terms.append("success" if self.success else "NOT success")
+            terms.append("success = TRUE" if self.success else "success = FALSE")
         return " AND ".join(terms) or "1 = 1", values
 
 

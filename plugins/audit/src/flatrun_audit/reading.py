@@ -40,7 +40,7 @@ def _link(text: str, event: dict[str, Any]) -> Link:
     computed: str | None = hashlib.sha256(plain.encode("utf-8", "replace")).hexdigest()
     if computed != own:
         computed = _computed(text)
-    return Link(number, str(name), str(event.get("timestamp")), str(event.get("prev_hash")), own, computed)
+    return Link(number, str(name), event.get("timestamp"), str(event.get("prev_hash")), own, computed)
 
 
 def _computed(text: str) -> str | None:

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from flatrun_audit.canonical import ZERO
+from flatrun_audit.canonical import ZERO, moment_text
 from flatrun_audit.cleanup import ACTION, PURPOSE, Mark
 
 ReadSignature = Callable[[str, str], Any]
@@ -15,13 +15,12 @@ UNCHECKED: Final = "signature not checked"
 FORGED: Final = "not signed by this panel"
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(NamedTuple):
     """What verification needs of one event; ``computed`` is None when its hash cannot be computed."""
 
     id: int
     event_id: str
-    timestamp: str
+    timestamp: object
     prev_hash: str
     hash: str
     computed: str | None
@@ -68,7 +67,17 @@ class Report:
 
 
 def _named(link: Link | None) -> dict[str, Any] | None:
-    return None if link is None else {"id": link.id, "event_id": link.event_id, "timestamp": link.timestamp}
+    if link is None:
+        return None
+    return {"id": link.id, "event_id": link.event_id, "timestamp": shown_time(link)}
+
+
+def shown_time(link: Link) -> str:
+    """The event's time as the API writes it, or whatever stands in its place."""
+    try:
+        return moment_text(link.timestamp) if isinstance(link.timestamp, int) else str(link.timestamp)
+    except (ValueError, OverflowError):
+        return str(link.timestamp)
 
 
 class ChainCheck:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from flatrun_audit.canonical import ZERO, Entry, hash_of, moment_text
+from flatrun_audit.canonical import ZERO, Entry, hash_of
 from flatrun_audit.chain import HEAD_PURPOSE, head_value
 from flatrun_audit.cleanup import Mark
 from flatrun_audit.models import Checkpoint, End, Event, Head
@@ -50,10 +50,10 @@ def _entries(last: int) -> Iterator[Entry]:
 
 def _link(entry: Entry) -> Link:
     try:
-        computed, moment = hash_of(entry), moment_text(entry.timestamp)
+        computed = hash_of(entry)
     except (TypeError, ValueError, OverflowError):  # a column holds what the panel never writes
-        computed, moment = None, str(entry.timestamp)
-    return Link(entry.id, str(entry.event_id), moment, str(entry.prev_hash), str(entry.hash), computed)
+        computed = None
+    return Link(entry.id, entry.event_id, entry.timestamp, entry.prev_hash, entry.hash, computed)
 
 
 def _check_head(check: ChainCheck, head: End | None, read_signature: ReadSignature | None) -> None:
