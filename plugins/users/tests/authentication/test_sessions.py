@@ -175,7 +175,9 @@ class TestRevoke:
         (session,) = listed(owner)
         assert key.delete(f"/api/auth/sessions/{session['id']}").get_json() == NOT_FOUND
 
-    @pytest.mark.parametrize("name", ["0", "-1", "99999", "9" * 18, "9" * 40, "x", "1e3", "%00", "1;2", "\u0661"])
+    @pytest.mark.parametrize(
+        "name", ["0", "-1", "99999", "9" * 18, "9" * 40, "x", "1e3", "%00", "1;2", "\u0661"]
+    )
     def test_what_is_no_session_is_not_there(self, door: Any, name: str) -> None:
         answer = door.client().delete(f"/api/auth/sessions/{name}")
         assert (answer.status_code, answer.get_json()) == (404, NOT_FOUND)
