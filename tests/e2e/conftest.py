@@ -27,6 +27,7 @@ sys.path.insert(0, str(HERE))
 
 from flatrun_e2e.panel import PanelProcess  # noqa: E402  (found by the path above)
 from flatrun_e2e.ports import Ports  # noqa: E402
+from flatrun_e2e.postgres import Cluster, running_cluster  # noqa: E402
 from flatrun_e2e.private_engine import PrivateEngine  # noqa: E402
 from flatrun_e2e.traces import Traces  # noqa: E402
 
@@ -193,6 +194,13 @@ def _images() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Cluster]:
+    """Return a PostgreSQL server of the module's own."""
+    with running_cluster() as cluster:
+        yield cluster
 
 
 @pytest.fixture
