@@ -3,6 +3,7 @@
 from flatrun_core import PluginContext
 from flatrun_users.accounts import ACCOUNTS, Accounts
 from flatrun_users.grants import GRANTS, Grants
+from flatrun_users.host import HOST, HostAccounts
 from flatrun_users.keys import KEYS, Keys
 from flatrun_users.own_account import OWN_ACCOUNT, OwnAccount
 
@@ -13,3 +14,4 @@ def offer_accounts(ctx: PluginContext) -> None:
     ctx.services.provide(OWN_ACCOUNT, lambda: OwnAccount(ctx))
     ctx.services.provide(GRANTS, lambda: Grants(ctx))
     ctx.services.provide(KEYS, lambda: Keys(ctx))
+    ctx.services.provide(HOST, lambda: HostAccounts(ctx))

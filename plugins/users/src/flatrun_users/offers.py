@@ -3,6 +3,7 @@
 from flatrun_core import PluginContext
 from flatrun_core.ports.secrets import ENCRYPTION, SIGNING
 from flatrun_core.ports.storage import DATABASE
+from flatrun_users.account_offers import offer_accounts
 from flatrun_users.authentication import AUTHENTICATION, Authentication
 from flatrun_users.login import LOGINS, Logins
 from flatrun_users.passwords import PASSWORDS, Passwords
@@ -10,6 +11,12 @@ from flatrun_users.sessions import SESSIONS, Sessions
 from flatrun_users.settings import UsersSettings
 from flatrun_users.throttle import THROTTLE, Throttle
 from flatrun_users.totp import TOTP, Totp
+
+
+def offer_all(ctx: PluginContext) -> None:
+    """Every service of this plugin."""
+    offer_authentication(ctx)
+    offer_accounts(ctx)
 
 
 def offer_authentication(ctx: PluginContext) -> None:

@@ -1,8 +1,7 @@
 """Users: accounts, sessions, API keys, and who may touch which deployment."""
 
 from collections.abc import Sequence
-
-from peewee import Model
+from typing import Any
 
 from flatrun_core import HOOK_API, Blueprint, PluginContext, PluginInfo, hookimpl
 from flatrun_core.ports.auth import Access, Credentials, Identity, Permission
@@ -10,10 +9,9 @@ from flatrun_core.ports.deployments import Draft, Part, Removal, RemovedItem
 from flatrun_core.ports.scheduling import Timer
 from flatrun_core.ports.settings import SettingsGroup
 from flatrun_users import blueprints, bootstrap, models, timers
-from flatrun_users.account_offers import offer_accounts
 from flatrun_users.authentication import AUTHENTICATION, authorise
 from flatrun_users.grants import GRANTS
-from flatrun_users.offers import offer_authentication
+from flatrun_users.offers import offer_all
 from flatrun_users.permissions import PERMISSIONS, PREFIXES
 from flatrun_users.settings import UsersSettingsSchema
 
@@ -21,7 +19,6 @@ PLUGIN = PluginInfo(
     slug="users",
     hook_api=HOOK_API,
     display_name="Users",
-    type="service",
     category="identity",
     uses=("deployments",),
     prefixes=("auth", "apikeys", "deployments"),
@@ -32,8 +29,7 @@ PLUGIN = PluginInfo(
 @hookimpl
 def flatrun_on_setup(ctx: PluginContext) -> None:
     """Offer the services."""
-    offer_authentication(ctx)
-    offer_accounts(ctx)
+    offer_all(ctx)
 
 
 @hookimpl
@@ -79,7 +75,7 @@ def flatrun_register_permissions() -> Sequence[Permission]:
 
 
 @hookimpl
-def flatrun_register_models() -> Sequence[type[Model]]:
+def flatrun_register_models() -> Sequence[type[Any]]:
     """Accounts, keys, sessions, access, recovery codes and login attempts."""
     return models.ALL
 
@@ -94,3 +90,11 @@ def flatrun_join_deployment_create(ctx: PluginContext, draft: Draft) -> Part:
 def flatrun_join_deployment_remove(ctx: PluginContext, removal: Removal) -> Sequence[RemovedItem]:
     """Nobody keeps access to what is gone."""
     return ctx.services.get(GRANTS).join_removal(removal)
+
+
+@hookimpl
+def flatrun_register_commands() -> Sequence[Any]:
+    """``flatrun users``; loaded for the command line only, as it must not slow the panel's start."""
+    from flatrun_users.commands import users  # noqa: PLC0415
+
+    return [users]
