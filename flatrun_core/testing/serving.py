@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from flask import Flask
+from peewee import Model
 
 from flatrun_core.server import PanelServer
 from flatrun_core.settings import ApiSettings
@@ -52,6 +53,8 @@ class ServedPanel:
         panel = app.extensions["flatrun"]
         api = replace(panel.settings.snapshot.of(ApiSettings), host="127.0.0.1", port=0)
         self._streams = panel.streams
+        self._database = panel.database
+        self._models = [one for one in _every(Model) if one._meta.database is self._database.peewee]
         self._server = PanelServer(app, api)
         self.port = int(self._server.addresses[0].rpartition(":")[2])
         self._thread = threading.Thread(target=self._server.run, args=(self._streams.closing.set,))
@@ -70,6 +73,10 @@ class ServedPanel:
         self._server.stop()
         self._thread.join(_PATIENCE)
         self._server.close()
+
+    def take_models(self) -> None:
+        """Bind the models to this panel again: they have one database in a process, the last panel's."""
+        self._database.bind(self._models)
 
     def ask(
         self,
@@ -100,3 +107,8 @@ class ServedPanel:
 
     def _connect(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=_PATIENCE)
+
+
+def _every(kind: type[Model]) -> list[type[Model]]:
+    direct = kind.__subclasses__()
+    return [*direct, *(one for sub in direct for one in _every(sub))]

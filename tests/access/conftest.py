@@ -133,7 +133,7 @@ class World:
         self.app, self.panel, self.state, self.engine = app, panel, state, engine
         self.folder, self.root = folder, folder / ROOT
         self.operations = operations(self.get("/api/openapi.json"))
-        self.values: dict[str, str] = {"session_id": "1", "event_id": "1"}
+        self.values: dict[str, str] = {"session_id": "1", "event": "1"}
         self.of_deployment: dict[str, dict[str, str]] = {}
         self.bodies: dict[str, Any] = {}
         self.keeper: dict[str, str] = {}
@@ -362,6 +362,7 @@ def population(tmp_path_factory: pytest.TempPathFactory, stranger: Any) -> Itera
 @pytest.fixture
 def world(population: Population) -> Iterator[Population]:
     """The population, put back afterwards as it was before."""
+    population.panel.take_models()
     before = population.state.picture()
     yield population
     population.state.restore(before)
