@@ -1,9 +1,8 @@
 """A panel with the audit, a plugin with routes worth recording, and the means to break its database."""
 
 import json
-import logging
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from flask import Flask, Response
 from flask.views import MethodView
 from marshmallow import Schema
 
-from flatrun_audit import plugin
+from flatrun_audit import models, plugin
 from flatrun_audit.cleanup import CLEANER, Cleaner
 from flatrun_audit.interrupted import WATCH, Watch
 from flatrun_audit.recorder import RECORDER, AuditRecorder
@@ -35,7 +34,7 @@ from flatrun_core import (
 from flatrun_core.ports.auth import Actor, Permission
 from flatrun_core.ports.secrets import SIGNING
 from flatrun_core.ports.storage import DATABASE
-from flatrun_core.testing.client import ADMIN_KEY, ApiClient
+from flatrun_core.testing.client import ADMIN_KEY, ApiClient, Login
 
 
 class Anything(InputSchema):
@@ -45,6 +44,24 @@ class Anything(InputSchema):
 
 class Said(Schema):
     message = fields.String(required=True)
+
+
+def outcome_of(body: dict[str, Any]) -> dict[str, str]:
+    if body["outcome"] == "conflict":
+        raise Conflict("It is in use")
+    if body["outcome"] == "crash":
+        raise RuntimeError("a secret in a traceback")
+    if body["outcome"].startswith("echo "):
+        raise Invalid(f"Not good: {body['outcome'][5:]}")
+    record_facts(changed=["name"], share=0.5)
+    return {"message": "Changed"}
+
+
+def logged_in(body: dict[str, Any]) -> dict[str, str]:
+    if body["outcome"] != "done":
+        raise Unauthenticated("Invalid username or password", code="INVALID_CREDENTIALS")
+    record_facts(actor=Actor("user", "7", "ada"))
+    return {"message": "Welcome"}
 
 
 def shop_blueprint() -> Blueprint:
@@ -63,20 +80,7 @@ def shop_blueprint() -> Blueprint:
         @blp.response(200, Said)
         def put(self, body: dict[str, Any], thing: str) -> dict[str, str]:
             """Change."""
-            if body["outcome"] == "conflict":
-                raise Conflict("It is in use")
-            if body["outcome"] == "crash":
-                raise RuntimeError("a secret in a traceback")
-            if body["outcome"].startswith("echo "):
-                raise Invalid(f"Not good: {body['outcome'][5:]}")
-            record_facts(changed=["name"], share=0.5)
-            return {"message": "Changed"}
-
-        @access("shop:write", action="things.drop", resource="thing")
-        @blp.response(200, Said)
-        def delete(self, thing: str) -> dict[str, str]:
-            """Drop."""
-            return {"message": "Dropped"}
+            return outcome_of(body)
 
     @blp.route("/<thing>/env")
     class Secrets(MethodView):
@@ -93,10 +97,7 @@ def shop_blueprint() -> Blueprint:
         @blp.response(200, Said)
         def post(self, body: dict[str, Any]) -> dict[str, str]:
             """Log in."""
-            if body["outcome"] != "done":
-                raise Unauthenticated("Invalid username or password", code="INVALID_CREDENTIALS")
-            record_facts(actor=Actor("user", "7", "ada"))
-            return {"message": "Welcome"}
+            return logged_in(body)
 
     return blp
 
@@ -154,6 +155,10 @@ class Bench:
     def change(self, thing: str = "x", **body: Any) -> Any:
         return self.client.put(f"/api/shop/{thing}", json=body)
 
+    def session(self, permissions: list[str]) -> ApiClient:
+        """A client of somebody with these permissions."""
+        return Login()(self.app, permissions)
+
     def sql(self, statement: str, *values: Any) -> list[Any]:
         """Whatever somebody with the file could do."""
         with sqlite3.connect(self.path, timeout=10) as connection:
@@ -201,35 +206,15 @@ def config(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def read_only(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bool], None]]:
-    """Return a switch that makes every write to the tables of the audit fail."""
-    return _switch(monkeypatch)
-
-
-@pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
     """Return a switch that makes every write to the tables of the audit fail."""
-    return _switch(monkeypatch)
-
-
-def _switch(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
-    from flatrun_audit import models
-
     state = {"on": False}
     run = models.run
 
     def refusing(model: Any, sql: str, values: Any = ()) -> Any:
-        if state["on"] and not sql.lstrip().startswith("SELECT"):
+        if state["on"] and not sql.startswith("SELECT"):
             raise sqlite3.OperationalError("database or disk is full")
         return run(model, sql, values)
 
     monkeypatch.setattr(models, "run", refusing)
     return lambda on: state.update(on=on)
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    """Keep what the panel logs of failures that tests provoke at its level, whatever ran before."""
-    level = logging.getLogger().level
-    yield
-    logging.getLogger().setLevel(level)

@@ -108,15 +108,15 @@ class AuditRecorder:
     def _finish_unauthenticated(
         self, draft: Draft, request: RecordedRequest, settings: AuditSettings
     ) -> None:
+        if self.windows.due:
+            with suppress(Exception):  # counted as lost; the request at hand has nothing to do with it
+                self.sweep()
         if self.windows.first(draft, request.route):
             try:
                 self.write((draft,))
             except Exception as exc:  # noqa: BLE001 - as above
                 self.windows.forget(draft, request.route)
                 _give_up(settings, exc)
-        if self.windows.due:
-            with suppress(Exception):  # counted as lost; the request at hand has nothing to do with it
-                self.sweep()
 
     def _was_refused(self, request_id: str) -> bool:
         """Whether ``begin`` refused this request; forgets it."""
