@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from flatrun_core.disk import sync_folder
+from flatrun_core.disk import give_to_owner_of, sync_folder
 from flatrun_core.errors import Failed
 
 SIZE: Final = 32
@@ -35,6 +35,7 @@ def _make(path: Path) -> None:
     handle = os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(handle, "wb") as file:
+            give_to_owner_of(path.parent, handle)
             file.write(base64.urlsafe_b64encode(secrets.token_bytes(SIZE)) + b"\n")
             file.flush()
             os.fsync(file.fileno())

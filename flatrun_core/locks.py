@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from flatrun_core.disk import give_to_owner_of
 from flatrun_core.errors import Conflict
 from flatrun_core.ports.scheduling import LOCK_ORDER, Locks
 
@@ -128,7 +129,7 @@ class FileLock:
         if self._file is not None:
             return True
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        file = self._open()
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -139,6 +140,15 @@ class FileLock:
             raise
         self._file = file
         return True
+
+    def _open(self) -> int:
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        try:
+            file = os.open(self.path, flags | os.O_EXCL, 0o600)
+        except FileExistsError:
+            return os.open(self.path, flags, 0o600)
+        give_to_owner_of(self.path.parent, file)
+        return file
 
     def release(self) -> None:
         """Let it go, if it is held."""

@@ -14,6 +14,7 @@ from peewee import PeeweeException
 from playhouse.pool import MaxConnectionsExceeded, PooledSqliteDatabase
 from playhouse.postgres_ext import PooledPsycopg3Database
 
+from flatrun_core.disk import give_to_owner_of
 from flatrun_core.errors import StartupError, Unavailable
 from flatrun_core.locks import FileLock
 from flatrun_core.ports.storage import StorageBackend
@@ -67,7 +68,7 @@ class _Sqlite(ConnectsInSession, PooledSqliteDatabase):  # type: ignore[misc]
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with suppress(FileExistsError):  # made here, because SQLite makes it as the umask says
-                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+                _make(path)
         except OSError as exc:
             reason = f"The database is not available: its file cannot be made ({exc.strerror})"
             raise Unavailable(reason, code="DATABASE_UNAVAILABLE") from exc
@@ -96,10 +97,10 @@ class SqliteStorage(StorageBackend):
         """See the port; by SQLite's online backup, so that readers and writers go on."""
         source = sqlite_path(url)
         copy = source.parent / target
-        copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_folder(copy.parent)
         unfinished = copy.with_name(copy.name + ".part")
         try:
-            os.close(os.open(unfinished, os.O_CREAT | os.O_TRUNC | os.O_RDWR, 0o600))
+            _make(unfinished)
             with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(unfinished)) as new:
                 old.backup(new)
                 new.execute("PRAGMA journal_mode = delete")
@@ -206,6 +207,27 @@ def _postgres_reason(error: BaseException) -> str | None:
     return known.get(
         state, "the server cannot serve now" if state.startswith(("08", "53", "57P", "58")) else None
     )
+
+
+def _make(path: Path) -> None:
+    """An empty file for nobody else's eyes; ``FileExistsError``."""
+    handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        give_to_owner_of(path.parent, handle)
+    finally:
+        os.close(handle)
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(mode=0o700)
+    except FileExistsError:
+        return
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        give_to_owner_of(path.parent, handle)
+    finally:
+        os.close(handle)
 
 
 def sqlite_path(url: str) -> Path:

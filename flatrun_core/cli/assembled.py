@@ -2,7 +2,6 @@
 
 # ruff: noqa: PLC0415 - what a command needs is imported when it runs, so that `flatrun` starts at once
 
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,31 +14,25 @@ from flatrun_core.cli.session import Session
 if TYPE_CHECKING:
     from flatrun_core.db import PanelDatabase
     from flatrun_core.panel import Panel
-    from flatrun_core.settings import SettingsSource, Snapshot
+    from flatrun_core.settings import Snapshot
 
 
 @contextmanager
 def assembled(session: Session, *, own_database: bool = False) -> "Iterator[Panel]":
     """The configured panel, with a throw-away database unless it is to use its own.
 
-    So that looking changes nothing: neither makes the file nor gives it to another user. What it does
-    with its own database root does as the owner of that. Raises ``StartupError``, also for what
-    nobody foresaw.
+    So that looking changes nothing: neither makes the file nor gives it to another user.
+    Raises ``StartupError``, also for what nobody foresaw.
     """
     from flatrun_core.app import create_app
     from flatrun_core.errors import StartupError
     from flatrun_core.storage import sqlite_url
 
     with ExitStack() as stack:
-        if own_database:
-            # Read before: root's working folder may be closed to the owner of the database.
-            source = session.read_source()
-            stack.enter_context(_as_owner_of(_database_file(source)))
-        else:
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="flatrun-"))
-            source = session.read_source({"database": sqlite_url(Path(folder, "panel.db"))})
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="flatrun-"))
+        instead = {} if own_database else {"database": sqlite_url(Path(folder, "panel.db"))}
         try:
-            panel: Panel = create_app(source, strict=False).extensions["flatrun"]
+            panel: Panel = create_app(session.read_source(instead), strict=False).extensions["flatrun"]
         except StartupError:
             raise
         except Exception as exc:
@@ -59,7 +52,7 @@ def existing_panel(session: Session) -> "Iterator[Panel]":
     try:
         if not database_is_there(session.settings):
             raise StartupError("there is no database yet; the first start of the panel makes it")
-        if _database_file(session.read_source()) is None:
+        if _sqlite_file(session.settings) is None:
             _refuse_empty(session)
     except OSError as exc:
         raise StartupError(f"the database cannot be used: {exc.strerror}: {exc.filename}") from exc
@@ -83,26 +76,6 @@ def _refuse_empty(session: Session) -> None:
         raise StartupError("the database has no tables yet; the first start of the panel makes them")
 
 
-@contextmanager
-def _as_owner_of(file: Path | None) -> Iterator[None]:
-    """Let root act as a file's owner, so that whatever is made beside it is his as well.
-
-    SQLite makes files beside its own, and locks and keys are made at their first use: owned by root,
-    they would keep the panel out of its own database.
-    """
-    if file is None or os.geteuid() != 0:
-        yield
-        return
-    owner, group = file.stat(), os.getegid()
-    os.setegid(owner.st_gid)
-    os.seteuid(owner.st_uid)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(group)
-
-
 def open_own_database(panel: "Panel") -> "PanelDatabase":
     """The database the configuration names, for an assembled panel that uses another one."""
     from flatrun_core.db import open_database
@@ -117,14 +90,6 @@ def database_is_there(settings: "Snapshot") -> bool:
     """Whether the panel's own database exists, as far as can be told without opening it."""
     file = _sqlite_file(settings)
     return file is None or (file.exists() and file.stat().st_size > 0)
-
-
-def _database_file(source: "SettingsSource") -> Path | None:
-    """The panel's own database where it is a file that exists."""
-    from flatrun_core.settings import CORE_GROUPS
-
-    file = _sqlite_file(source.load(CORE_GROUPS))
-    return file if file is not None and file.exists() else None
 
 
 def _sqlite_file(settings: "Snapshot") -> Path | None:

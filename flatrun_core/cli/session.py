@@ -93,7 +93,7 @@ class Session:
 
         For commands on the host, which need no key and work whether the panel runs or not. Where there
         is no database, or one that is older than the program, they end with a sentence and nothing was
-        made; so does every ``FlatrunError`` of theirs. Root acts as the owner of the database's file.
+        made; so does every ``FlatrunError`` of theirs.
         """
         from flatrun_core.cli.assembled import existing_panel
         from flatrun_core.errors import FlatrunError, StartupError
