@@ -40,6 +40,11 @@ class Stage:
         self.image = _image()
         self.process: subprocess.Popen[bytes] | None = None
 
+    def configure(self, text: str) -> None:
+        """Add lines to the configuration, before the panel starts."""
+        with self.config.open("a") as file:
+            file.write(text + "\n")
+
     def __enter__(self) -> "Stage":
         return self
 
