@@ -117,7 +117,7 @@ def test_a_new_plugin_stands_beside_the_example_it_was_copied_from(
 
 
 @pytest.mark.parametrize(
-    "slug", ["", "Up", "two__scores", "-dash", "a/b", "..", "1st", "core", "hello", "a\n"]
+    "slug", ["", "Up", "two__scores", "-dash", "a/b", "..", "1st", "core", "permissions", "hello", "a\n"]
 )
 def test_a_new_plugin_with_a_bad_name_is_refused(new_plugin: Any, tmp_path: Path, slug: str) -> None:
     target = tmp_path / "made"

@@ -14,7 +14,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "examples" / "hello_plugin"
 SLUG = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
-RESERVED = {"core", "plugins", "settings", "health", "docs", "openapi", "hello", "testing_login"}
+RESERVED = {
+    *("core", "plugins", "settings", "health", "docs", "openapi", "permissions"),
+    *("hello", "proxy_login", "testing_login"),
+}
 LEFT_OUT = {"__pycache__", ".pytest_cache", ".hypothesis", "build"}
 
 

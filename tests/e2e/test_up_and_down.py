@@ -60,6 +60,12 @@ def value(output: str, title: str) -> str:
     )
 
 
+def plugin_states(session: requests.Session, url: str, key: str) -> dict[str, str]:
+    """Return the state of every plugin of a panel."""
+    answer = session.get(f"{url}/api/plugins", headers={"Authorization": f"Bearer {key}"}, timeout=10)
+    return {plugin["name"]: plugin["status"] for plugin in answer.json()["plugins"]}
+
+
 def without_password(output: str) -> list[str]:
     """Return the lines of the summary but the one with the password, or the way to one."""
     lines = output[output.index("  Site ") :].splitlines()
@@ -86,10 +92,9 @@ def test_a_site_answers_after_up_twice_and_nothing_is_left_after_down(
         listed = session.get(url, headers={"Authorization": f"Bearer {key}"}, timeout=10).json()
         assert [(item["name"], item["status"]) for item in listed] == [(unique_name, "running")]
 
-        plugins_url = value(first.stdout, "Panel") + "/api/plugins"
-        plugins = session.get(plugins_url, headers={"Authorization": f"Bearer {key}"}, timeout=10).json()
-        states = {plugin["name"]: plugin["status"] for plugin in plugins["plugins"]}
-        assert states == {path.parent.name: "active" for path in clone.folder.glob("plugins/*/setup.cfg")}
+        assert plugin_states(session, value(first.stdout, "Panel"), key) == {
+            path.parent.name: "active" for path in clone.folder.glob("plugins/*/setup.cfg")
+        }
 
         name, password = value(first.stdout, "Administrator"), value(first.stdout, "Password").split()[0]
         assert name == "admin"
@@ -104,11 +109,11 @@ def test_a_site_answers_after_up_twice_and_nothing_is_left_after_down(
         assert password not in again.stdout
         assert without_password(again.stdout) == without_password(first.stdout)
 
-        reset = subprocess.run(
-            shlex.split(value(again.stdout, "New password")), capture_output=True, text=True, check=True
-        )
+        command = [*shlex.split(value(again.stdout, "New password")), "--generate"]
+        reset = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        assert reset.returncode == 0, reset.stderr
         assert session.post(login_url, json=login, timeout=30).status_code == 401
-        login["password"] = next(word for word in reset.stdout.split() if len(word) > 15)
+        login["password"] = value(reset.stdout, "Password:")
         assert session.post(login_url, json=login, timeout=30).status_code == 200
 
         # A deployment of the person is theirs: it stays, and so do the settings with the key.
