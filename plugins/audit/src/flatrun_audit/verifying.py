@@ -97,7 +97,7 @@ class ChainCheck:
     @property
     def settled(self) -> bool:
         """Whether the first broken link is found, so that reading on tells nothing."""
-        return self.report.broken is not None and self._rising is not False
+        return self.report.broken is not None and self._rising is True
 
     def take(self, link: Link) -> None:
         """The next event."""

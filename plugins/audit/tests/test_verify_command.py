@@ -1,0 +1,152 @@
+"""``flatrun audit verify``, on exports and on the database."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from flatrun_core.cli import main
+
+
+@pytest.fixture
+def run(config: Path) -> Any:
+    """Return a function that runs the command with the panel's configuration."""
+
+    def call(*arguments: str, data: bytes = b"") -> Result:
+        return CliRunner().invoke(main, ["--config", str(config), "audit", "verify", *arguments], input=data)
+
+    return call
+
+
+def export(bench: Any, path: Path, **body: Any) -> Path:
+    path.write_bytes(bench.export(**body).get_data())
+    return path
+
+
+def test_a_good_database_is_whole(bench: Any, run: Any) -> None:
+    for _ in range(3):
+        bench.change()
+    result = run()
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith("3 events in the database\nfirst: 1, ")
+    assert result.output.endswith("The chain is whole.\n")
+
+
+def test_a_tampered_database_is_named(bench: Any, run: Any) -> None:
+    events = [bench.change() and bench.events()[0] for _ in range(3)]
+    bench.sql("UPDATE audit_event SET actor_name = 'eve' WHERE id = 2")
+    result = run("--json")
+    assert result.exit_code == 1
+    found = json.loads(result.output)
+    assert found["broken"] == {
+        "id": 2,
+        "event_id": events[1]["event_id"],
+        "reason": "it was changed: its hash is not that of its content",
+    }
+    assert "The chain is broken at event 2 (" in run().output
+
+
+def test_a_good_and_a_tampered_export(bench: Any, run: Any, tmp_path: Path) -> None:
+    for _ in range(3):
+        bench.change()
+    path = export(bench, tmp_path / "export.json")
+    assert run(str(path)).exit_code == 0
+    path.write_text(path.read_text().replace("key_0", "key_1", 1))
+    result = run(str(path))
+    assert result.exit_code == 1
+    assert "The chain is broken at event 3" in result.output
+
+
+def test_a_filtered_export_needs_to_be_called_so(bench: Any, run: Any, tmp_path: Path) -> None:
+    for thing in "abab":
+        bench.change(thing)
+    path = export(bench, tmp_path / "export.json", resource_id="b")
+    result = run(str(path))
+    assert result.exit_code == 1
+    assert "say --filtered" in result.output
+    result = run("--filtered", str(path))
+    assert result.exit_code == 0
+    assert "2 links could not be checked" in result.output
+
+
+def test_checkpoints_are_shown_with_what_is_known_of_their_signature(
+    bench: Any, run: Any, tmp_path: Path
+) -> None:
+    bench.change()
+    bench.client.delete("/api/audit/cleanup?older_than=0")
+    path = export(bench, tmp_path / "export.json")
+    assert "1 events up to 1 deleted at" in run().output
+    assert "signed by this panel" in run().output
+    assert "signed by this panel" in run(str(path)).output
+    (bench.path.parent / "signing.key").unlink()
+    assert "signature not checked" in run(str(path)).output
+    assert not (bench.path.parent / "signing.key").exists()
+
+
+def test_an_export_can_be_verified_where_there_is_no_panel(bench: Any, tmp_path: Path) -> None:
+    bench.change()
+    path = export(bench, tmp_path / "export.json")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("flatrun")), "audit", "verify", str(path)],
+        cwd=elsewhere,
+        env={"PATH": os.environ["PATH"], "FLATRUN_DEPLOYMENTS_PATH": str(elsewhere / "none")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_the_standard_input_can_be_verified(bench: Any, run: Any) -> None:
+    bench.change()
+    assert run("-", data=bench.export().get_data()).exit_code == 0
+
+
+UNREADABLE = {
+    b"": "it is empty",
+    b"id,event_id,timestamp\r\n1,x,y\r\n": "it is a CSV export",
+    b'{"events": []}': "it is not a JSON array of events",
+    b"[1, 2]": "it is not an array of events",
+    b'[{"a": 1}]': "an element of the array is no event",
+    b'[{"id": true}]': "an element of the array is no event",
+    b'[{"id": 1': "it is not valid JSON, or ends within an event",
+    b'[{"id": 1} {"id": 2}]': "it is not valid JSON",
+    b'[{"id": 1}': "it ends in the middle of the array",
+    b"[] x": "something follows the array",
+    b'[{"id": 1, "a": "\xff"}]': "it is not UTF-8 text",
+    b'[{"id": ' + b"9" * 5000 + b"}]": "it is not JSON that a panel wrote",
+    b'[{"a": ' + b"[" * 100_000: "it is not JSON that a panel wrote",
+}
+
+
+@pytest.mark.parametrize("data", UNREADABLE, ids=list(UNREADABLE.values()))
+def test_what_cannot_be_read_is_told_apart_from_what_is_broken(run: Any, bench: Any, data: bytes) -> None:
+    result = run("-", data=data)
+    assert result.exit_code == 2, result.output
+    assert UNREADABLE[data] in result.output
+
+
+def test_an_empty_export_is_whole(run: Any, bench: Any) -> None:
+    assert run("-", data=b" [ ] \n").exit_code == 0
+
+
+def test_a_panel_that_was_never_started_has_nothing_to_verify(run: Any) -> None:
+    result = run()
+    assert result.exit_code == 2
+    assert "there is no database" in result.output
+
+
+def test_a_file_that_is_no_database_cannot_be_verified(bench: Any, run: Any) -> None:
+    bench.database.close()
+    for path in bench.path.parent.glob("flatrun.db*"):
+        path.unlink()
+    bench.path.write_bytes(b"nothing of the kind" * 100)
+    assert run().exit_code == 2
