@@ -165,7 +165,8 @@ class _Text(base.Field[Any], ABC):
     message: ClassVar[str] = "Not a valid string."
 
     def __init__(self, *, blank: bool = False, **kwargs: Any) -> None:
-        shown = {"type": "string"} | ({"format": self.format} if self.format else {})
+        # The empty string is of no format, so a field that takes it must not promise one.
+        shown = {"type": "string"} | ({"format": self.format} if self.format and not blank else {})
         super().__init__(**{**kwargs, "metadata": shown | dict(kwargs.get("metadata") or {})})
         self.blank = blank
 

@@ -65,6 +65,7 @@ def test_a_mistake_in_a_settings_schema_is_told_when_it_is_first_used(
         ),
         (fields.Time(), {"type": "string", "format": "date-time"}),
         (fields.Email(), {"type": "string", "format": "email"}),
+        (fields.Email(blank=True, load_default=""), {"type": "string", "default": ""}),
         (fields.HostName(metadata={"description": "x"}), {"type": "string", "description": "x"}),
         (fields.Port(), {"type": "integer", "minimum": 1, "maximum": 65535}),
         (fields.Secret(), {"type": "string", "writeOnly": True}),
