@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import functools
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from argon2 import PasswordHasher
 from flask import Flask
 
 from flatrun_core.app import create_app
@@ -29,6 +31,8 @@ PASSWORD = "correct horse battery"
 KEPT = {"key": "DB_PASSWORD", "value": "kept-in-the-environment-51b7"}
 COMPOSE_TEXT = "services:\n  web:\n    image: test/web\n"
 MakeCompose = Callable[[FakeEngine], tuple[Compose, list[Any]]]
+# Passwords that cost next to nothing.
+CHEAP = functools.partial(PasswordHasher, time_cost=1, memory_cost=8, parallelism=1)
 # What changes something when the Engine is asked for it.
 WORK = ("start", "stop", "restart", "remove", "ensure_network", "connect_network", "remove_network")
 # Where `name` is not the deployment here.
@@ -67,14 +71,7 @@ class Actor:
     refused: tuple[str, str] | None = None
 
 
-CUSTOM = (
-    "deployments:read",
-    "containers:write",
-    "stranger:read",
-    "users:read",
-    "audit:read",
-    "apikeys:write",
-)
+CUSTOM = ("deployments:read", "containers:write", "stranger:read", "users:read", "audit:read")
 ACCOUNTS = {
     "viewer": Account("viewer"),
     "operator": Account("operator"),
@@ -137,6 +134,7 @@ class World:
         self.of_deployment: dict[str, dict[str, str]] = {}
         self.bodies: dict[str, Any] = {}
         self.keeper: dict[str, str] = {}
+        self.secrets: dict[str, str] = {}
 
     def ask(self, operation: str, headers: Mapping[str, str] | None = None, body: Any = None) -> Answer:
         """Ask as the key of the settings, or with other headers: ``ask("GET /api/users")``."""
@@ -179,9 +177,12 @@ class World:
         self.of_deployment[GONE] = {"name": GONE}
         self.values["template_id"] = self.get("/api/templates")["templates"][0]["id"]
         self.make_account("keeper", Account("admin"))
-        self.keeper = bearer(self.login("keeper"))
+        token = self.login("keeper")
+        self.keeper = bearer(token)
+        totp = self.done("POST /api/users/me/totp", self.keeper)["secret"]
         bystander = self.make_account("bystander", Account("viewer", (), {HERE: "read"}))
-        key, _ = self.make_key(self.keeper, Key(), user_id=bystander)
+        key, text = self.make_key(self.keeper, Key(), user_id=bystander)
+        self.secrets = {"a token": token, "a second factor": totp, "an API key": text}
         self.values |= {"user_id": str(bystander), "key_id": str(key)}
         self.bodies |= {
             "POST /api/auth/login": {"username": "keeper", "password": PASSWORD},
@@ -323,12 +324,14 @@ def opened(kind: type[World], folder: Path, stranger: Any, make_compose: MakeCom
     config.write_text(json.dumps(settings))
     engine = FakeEngine()
     compose, calls = make_compose(engine)
-    app = create_app(
-        SettingsSource.read(config, {}),
-        plugins=[*(record.slug for record in discover()), stranger],
-        strict=True,
-        services={ENGINE: lambda: engine, COMPOSE: lambda: compose},
-    )
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("flatrun_users.passwords.PasswordHasher", CHEAP)
+        app = create_app(
+            SettingsSource.read(config, {}),
+            plugins=[*(record.slug for record in discover()), stranger],
+            strict=True,
+            services={ENGINE: lambda: engine, COMPOSE: lambda: compose},
+        )
     asked = {"Docker's work": lambda: ([call for call in engine.calls if call[0] in WORK], list(calls))}
     state = PanelState(app, engine, folder, apart=("audit_",), more=asked)
     with ServedPanel(app) as panel:
@@ -344,10 +347,10 @@ def fake_compose_of(engine: FakeEngine) -> tuple[Compose, list[Any]]:
     return compose, compose.calls
 
 
-@pytest.fixture
-def open_world(tmp_path: Path, stranger: Any) -> Callable[[MakeCompose], Any]:
-    """Serve a panel of the test's own, whose compose is as given."""
-    return lambda make_compose: opened(World, tmp_path, stranger, make_compose)
+@pytest.fixture(scope="session")
+def open_world(tmp_path_factory: pytest.TempPathFactory, stranger: Any) -> Callable[[MakeCompose], Any]:
+    """Serve a panel without people, whose compose is as given."""
+    return lambda make_compose: opened(World, tmp_path_factory.mktemp("world"), stranger, make_compose)
 
 
 @pytest.fixture(scope="session")
