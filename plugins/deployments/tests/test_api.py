@@ -123,6 +123,7 @@ def test_lists_show_only_what_may_be_read(bench: Any, flatrun_login: Any) -> Non
         ("POST", f"{ONE}/start", "deployments:write", Level.WRITE),
         ("POST", f"{ONE}/stop", "deployments:write", Level.WRITE),
         ("POST", f"{ONE}/restart", "deployments:write", Level.WRITE),
+        ("POST", f"{ONE}/restart", "deployments:restart", Level.WRITE),
         ("DELETE", ONE, "deployments:delete", Level.ADMIN),
     ],
 )
@@ -130,6 +131,8 @@ def test_permission_and_level_are_both_needed_whether_or_not_it_exists(
     bench: Any, flatrun_login: Any, method: str, path: str, permission: str, level: Level
 ) -> None:
     others = {"deployments:read", "deployments:write", "deployments:delete"} - {permission}
+    if path.endswith("/restart"):
+        others -= {"deployments:write"}
     refused = flatrun_login(bench.app, others, {"blog": Level.ADMIN}).open(method, path)
     assert (refused.status_code, refused.get_json()["code"]) == (403, "PERMISSION_DENIED")
     below = {"blog": Level(level - 1)} if level > 1 else {}
@@ -139,6 +142,14 @@ def test_permission_and_level_are_both_needed_whether_or_not_it_exists(
         refused = flatrun_login(bench.app, [permission], below).open(method, path)
         assert refused.get_json() == {"error": "No access to this deployment", "code": "DEPLOYMENT_FORBIDDEN"}
     assert flatrun_login(bench.app, [permission], {"blog": level}).open(method, path).status_code == 200
+
+
+def test_who_may_only_restart_does_nothing_else(bench: Any, flatrun_login: Any) -> None:
+    bench.create()
+    machine = flatrun_login(bench.app, ["deployments:restart"], {"blog": Level.ADMIN})
+    assert machine.post(f"{ONE}/restart").status_code == 200
+    others = (("GET", ONE), ("POST", f"{ONE}/start"), ("POST", f"{ONE}/stop"), ("DELETE", ONE), ("GET", LIST))
+    assert {machine.open(method, path).status_code for method, path in others} == {403}
 
 
 def test_creation_needs_its_permission(bench: Any, flatrun_login: Any) -> None:

@@ -130,7 +130,14 @@ class Stop(MethodView):
 class Restart(MethodView):
     """Recreate a deployment's containers."""
 
-    @access("deployments:write", level=Level.WRITE, action="deployments.restart", resource="deployment")
+    @access(
+        "deployments:write",
+        "deployments:restart",
+        any_of=True,
+        level=Level.WRITE,
+        action="deployments.restart",
+        resource="deployment",
+    )
     @blp.raises(409)
     @blp.alt_response(500, schema=ComposeRefusal, description=REFUSED)
     @blp.alt_response(504, schema=ComposeRefusal, description="Compose took longer than ten minutes")

@@ -7,6 +7,8 @@ from flatrun_core.ports.auth import Permission
 PERMISSIONS: Final = (
     Permission("deployments:read", "See deployments", ("operator", "viewer")),
     Permission("deployments:write", "Create, start, stop and change deployments", ("operator",)),
+    # A part of deployments:write, for machines that do nothing else.
+    Permission("deployments:restart", "Restart deployments, and nothing more", ("operator",)),
     Permission("deployments:delete", "Delete deployments"),
     Permission("containers:read", "See containers", ("operator", "viewer")),
     Permission("containers:write", "Start, stop and restart containers", ("operator",)),
