@@ -10,7 +10,7 @@ import click
 
 from flatrun_core import AuthSettings, FlatrunError, StartupError
 from flatrun_core.cli import Session, config_option, json_option, pass_session
-from flatrun_core.cli.assembled import assembled, database_is_there
+from flatrun_core.cli.assembled import assembled, database_is_there, existing_panel
 from flatrun_core.ports.secrets import SIGNING
 from flatrun_core.ports.storage import DATABASE
 
@@ -69,11 +69,12 @@ def _opened(file: str) -> Iterator[IO[str]]:
 
 
 def _of_database(session: Session) -> "Report":
+    from flatrun_audit.chain import CHAIN  # noqa: PLC0415 - as above
     from flatrun_audit.verifying_database import verify_database  # noqa: PLC0415 - as above
 
-    if not database_is_there(session.settings):
-        raise StartupError("there is no database where the configuration says")
-    with assembled(session, own_database=True) as panel:
+    with existing_panel(session) as panel:
+        if panel.services.find(CHAIN) is None:
+            raise StartupError("the plugin audit is not active; `flatrun plugins` says why")
         return verify_database(panel.services.get(DATABASE), _reader(panel))
 
 
