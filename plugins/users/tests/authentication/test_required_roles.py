@@ -48,6 +48,13 @@ class TestRequiredRoles:
         assert client.post(ME).status_code == 200
         assert client.post("/api/auth/logout").status_code == 200
 
+    def test_administrators_are_kept_from_accounts_too(self, make_house: Any) -> None:
+        house = make_house(deployments=False, **{"users.totp_required_roles": ["admin"]})
+        root = house.person("root", "admin")
+        for method, path in (("GET", "/api/users"), ("GET", "/api/users/1"), ("DELETE", "/api/users/1")):
+            assert code_of(root.open(method, path)) == (403, "TOTP_ENROLMENT_REQUIRED"), path
+        assert root.get("/api/users/me").status_code == 200
+
     def test_the_login_answers_as_always(self, strict_door: Any) -> None:
         answer = strict_door().get_json()
         assert answer["permissions"]

@@ -1,6 +1,8 @@
 """Failed logins: how many are let through, from where, and for how long the others wait."""
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -154,6 +156,35 @@ def test_fifty_people_of_one_address_all_get_in_at_once(
         house.user(f"user{n}")
     codes = at_once([lambda n=n: door.outcomes(f"user{n}") for n in range(50)])
     assert codes == ["OK"] * 50
+
+
+def test_attempts_from_one_address_wait_for_one_another_and_others_do_not(
+    house: Any, throttle: Throttle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrived = threading.Semaphore(0)
+    take = throttle._turns.take
+
+    def noticed(source: str) -> Any:
+        arrived.release()
+        return take(source)
+
+    monkeypatch.setattr(throttle._turns, "take", noticed)
+
+    def right() -> None:
+        with throttle.attempt("192.0.2.1", "anna") as attempt, house.panel.database.atomic():
+            attempt.clear()
+
+    with ThreadPoolExecutor(8) as pool:
+        with throttle.attempt("192.0.2.1", "anna") as first:
+            arrived.acquire()
+            waiting = [pool.submit(right) for _ in range(8)]
+            for _ in waiting:
+                assert arrived.acquire(timeout=30)
+            with throttle.attempt("192.0.2.2", "anna"):
+                assert not any(one.done() for one in waiting)
+            with house.panel.database.atomic():
+                first.clear()
+        assert [one.exception() for one in waiting] == [None] * 8
 
 
 def test_processes_that_share_a_database_share_the_five_tries(house: Any, throttle: Throttle) -> None:
