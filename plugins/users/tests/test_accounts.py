@@ -216,6 +216,16 @@ def test_deactivation_ends_sessions_and_keys_and_a_revival_only_keys(house: Any)
     assert key.get("/api/users/me").status_code == 200
 
 
+def test_who_switches_himself_off_finds_no_session_when_he_is_back(house: Any) -> None:
+    house.user("other", "admin")
+    number = house.user("boss", "admin")
+    boss = house.session(number)
+    change = {"is_active": False, "password": "another password"}
+    assert boss.put(f"/api/users/{number}", json=change).status_code == 200
+    house.admin.put(f"/api/users/{number}", json={"is_active": True})
+    assert boss.get("/api/users/me").status_code == 401
+
+
 def test_a_reset_password_ends_sessions_and_lets_nobody_in_by_the_old_one(house: Any) -> None:
     number = house.user("jane")
     jane = house.session(number)

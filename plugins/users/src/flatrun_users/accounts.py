@@ -91,8 +91,8 @@ class Accounts:
     def update(self, identity: Identity, user_id: int, wanted: Mapping[str, Any]) -> Changed:
         """Change what is named; ``password`` and ``totp`` False are an administrator's reset.
 
-        Deactivation and a new password end every session, but the caller's own. Refuses as ``create``
-        does, and 404 ``USER_NOT_FOUND``, 409 ``LAST_ADMIN``.
+        Deactivation ends every session, a new password all but the one it was set in. Refuses as
+        ``create`` does, and 404 ``USER_NOT_FOUND``, 409 ``LAST_ADMIN``.
         """
         caller = caller_of(identity)
         columns = self._columns(caller, user_id, wanted)
@@ -165,7 +165,9 @@ class Accounts:
             row.change(**changed)
         if "totp" in named:
             self._totp.reset(row.id)
-        if "password_hash" in named or changed.get("is_active") is False:
+        if changed.get("is_active") is False:
+            self._sessions.revoke_of_user(row.id)
+        elif "password_hash" in named:
             self._sessions.revoke_of_user(row.id, keep=keep)
 
     def _rights(self, role: str, permissions: Collection[str], grants: Mapping[str, int]) -> Rights:
