@@ -4,15 +4,21 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
+from click.testing import CliRunner, Result
 from flask import Flask
 from flatrun_e2e.postgres import Cluster
 
 import flatrun_deployments.plugin as deployments_plugin
 import flatrun_users.plugin as users_plugin
+from flatrun_core.cli import Session
+from flatrun_core.plugins import of_modules
 from flatrun_core.testing.client import ApiClient
+from flatrun_users.commands import users
 from flatrun_users.models import ApiKey, User
 from flatrun_users.sessions import SESSIONS, Client, Holder
 
@@ -154,3 +160,27 @@ def test_changes_of_one_another_wait_and_never_lock_each_other_out(house: House)
             for n, (client, victim) in enumerate(zip(clients, victims, strict=True))
         ]
         assert set(at_once(calls)) <= {200, 403, 409}
+
+
+def test_the_commands_on_the_host_work_on_a_server_too(
+    server: Cluster, flatrun_app: Callable[..., Flask], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = server.create()
+    config = tmp_path / "flatrun.yml"
+    config.write_text(f"deployments_path: {tmp_path / 'deployments'}\ndatabase: '{url}'\n")
+    monkeypatch.setattr("flatrun_core.plugins.discover", lambda: of_modules([users_plugin]))
+
+    def run(*arguments: str, **options: Any) -> Result:
+        return CliRunner().invoke(users, arguments, obj=Session(config=config), **options)
+
+    refused = run("list")
+    assert (refused.exit_code, "no tables yet" in refused.stderr) == (1, True)
+    with psycopg.connect(url) as connection:
+        assert connection.execute(
+            "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
+        ).fetchone() == (0,)
+    flatrun_app(plugins=[users_plugin], settings={"database": url})
+    made = run("reset-password", "rescue", "--stdin", input="a new password\n")
+    assert (made.exit_code, made.stderr) == (0, "")
+    assert "rescue" in run("list").stdout
+    assert not (tmp_path / "deployments").exists()
