@@ -24,6 +24,7 @@ from flatrun_core import (
     InputSchema,
     Invalid,
     PluginInfo,
+    RateLimited,
     Unauthenticated,
     access,
     fields,
@@ -58,6 +59,8 @@ def outcome_of(body: dict[str, Any]) -> dict[str, str]:
 
 
 def logged_in(body: dict[str, Any]) -> dict[str, str]:
+    if body["outcome"] == "throttled":
+        raise RateLimited("Too many attempts")
     if body["outcome"] != "done":
         raise Unauthenticated("Invalid username or password", code="INVALID_CREDENTIALS")
     record_facts(actor=Actor("user", "7", "ada"))

@@ -59,6 +59,20 @@ def test_a_bad_token_counts_as_none_and_the_panels_end_writes_the_count(bench: A
     assert counted["metadata"]["count"] == 2
 
 
+def test_attempts_that_the_throttle_refused_are_counted_and_those_looked_at_are_not(
+    bench: Any, clock: Clock
+) -> None:
+    for outcome in ["no"] * 3 + ["throttled"] * 5:
+        bench.nobody.post("/api/shop/login", json={"outcome": outcome})
+    assert [event["response_status"] for event in bench.events()] == [429, 401, 401, 401]
+    assert bench.sql("SELECT COUNT(*) FROM audit_open_request") == [(0,)]
+    clock.now += 61
+    bench.watch.look(recover=False)
+    counted = bench.events()[0]
+    assert (counted["action"], counted["response_status"], counted["request_body"]) == ("auth.login", 429, "")
+    assert counted["metadata"]["count"] == 4
+
+
 def test_refusals_of_somebody_known_are_an_event_each(bench: Any) -> None:
     somebody = bench.session([])
     for _ in range(3):

@@ -8,7 +8,7 @@ from typing import Any, Final
 from flatrun_audit.canonical import Entry, metadata_text, sealed
 from flatrun_audit.models import Event, Head
 from flatrun_audit.texts import clean
-from flatrun_core import Failed, ServiceKey
+from flatrun_core import ServiceKey
 from flatrun_core.ports.auth import Actor
 from flatrun_core.ports.secrets import Signing
 
@@ -86,7 +86,7 @@ class Chain:
         """
         head = Head.read(lock=True)
         if head is None:
-            raise Failed("The audit has lost its head row", code="AUDIT_FAILED")
+            raise RuntimeError("the chain of the audit has no head row")
         number, previous = head.last_id, head.last_hash
         entries: list[Entry] = []
         for draft in drafts:

@@ -11,6 +11,7 @@ from flatrun_audit.texts import clean, without_user_info
 from flatrun_core.ports.auth import RecordedEvent, RecordedOutcome, RecordedRequest
 
 UNAUTHENTICATED: Final = 401
+TOO_MANY: Final = 429
 REFUSED: Final = (401, 403)
 FIRST_ERROR: Final = 400
 INTERRUPTED: Final = "The panel stopped before this request ended"
@@ -27,11 +28,14 @@ def worth_recording(request: RecordedRequest, outcome: RecordedOutcome, settings
     )
 
 
-def is_unauthenticated(request: RecordedRequest, outcome: RecordedOutcome) -> bool:
-    """Whether it was refused for want of a credential."""
-    return (
-        outcome.status == UNAUTHENTICATED and request.identity is None and request.actor.type == "anonymous"
-    )
+def is_countable(request: RecordedRequest, outcome: RecordedOutcome, *, admitted: bool) -> bool:
+    """Whether a flood of these becomes few events: refused unseen, for want of a credential or of patience.
+
+    A login that was looked at and failed is none of them.
+    """
+    if request.identity is not None or request.actor.type != "anonymous":
+        return False
+    return outcome.status == TOO_MANY or (outcome.status == UNAUTHENTICATED and not admitted)
 
 
 def drafted(request: RecordedRequest, outcome: RecordedOutcome, settings: AuditSettings) -> Draft:

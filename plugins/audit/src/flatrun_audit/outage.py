@@ -86,5 +86,8 @@ class Outage:
 
 def unavailable() -> Unavailable:
     """The refusal of a change that could not be recorded."""
-    text = "The audit cannot be written, so nothing may be changed until it can be"
-    return Unavailable(text, code="AUDIT_UNAVAILABLE", headers=RETRY_AFTER)
+    return Unavailable(
+        "The audit cannot be written, so nothing may be changed until it can be",
+        code="AUDIT_UNAVAILABLE",
+        headers=RETRY_AFTER,
+    )

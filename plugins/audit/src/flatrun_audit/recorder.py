@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from flatrun_audit import drafting
 from flatrun_audit.canonical import microseconds
@@ -21,8 +21,6 @@ from flatrun_core.ports.auth import RecordedEvent, RecordedOutcome, RecordedRequ
 from flatrun_core.ports.storage import PanelStore
 
 log = logging.getLogger(__name__)
-
-NOT_WRITTEN: Final = "The request could not be recorded in the audit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,30 +91,33 @@ class AuditRecorder:
         if self._was_refused(request.request_id) and self.outage.lose():
             return
         draft = drafting.drafted(request, outcome, settings)
-        if token is None and drafting.is_unauthenticated(request, outcome):
-            self._finish_unauthenticated(draft, request, settings)
-            return
         ended = request.request_id if token is not None and token.written else ""
+        countable = drafting.is_countable(request, outcome, admitted=token is not None)
         try:
-            self.write((draft,), ended=ended)
+            if countable:
+                self._count(draft, request.route, ended)
+            else:
+                self.write((draft,), ended=ended)
         except Exception as exc:  # noqa: BLE001 - whatever it is, the event is not written
             _give_up(settings, exc)
         finally:
             with self._lock:
                 self._open.discard(request.request_id)
 
-    def _finish_unauthenticated(
-        self, draft: Draft, request: RecordedRequest, settings: AuditSettings
-    ) -> None:
+    def _count(self, draft: Draft, route: str, ended: str) -> None:
+        """Write the first of many; of the others only their number is kept."""
         if self.windows.due:
             with suppress(Exception):  # counted as lost; the request at hand has nothing to do with it
                 self.sweep()
-        if self.windows.first(draft, request.route):
-            try:
-                self.write((draft,))
-            except Exception as exc:  # noqa: BLE001 - as above
-                self.windows.forget(draft, request.route)
-                _give_up(settings, exc)
+        if not self.windows.first(draft, route):
+            if ended:
+                self.write((), ended=ended)
+            return
+        try:
+            self.write((draft,), ended=ended)
+        except Exception:
+            self.windows.forget(draft, route)
+            raise
 
     def _was_refused(self, request_id: str) -> bool:
         """Whether ``begin`` refused this request; forgets it."""
@@ -170,7 +171,7 @@ class AuditRecorder:
 
 def _give_up(settings: AuditSettings, exc: Exception) -> None:
     if settings.on_failure == REFUSE:
-        raise Failed(NOT_WRITTEN, code="AUDIT_FAILED") from exc
+        raise Failed("The request could not be recorded in the audit", code="AUDIT_FAILED") from exc
 
 
 def _reason(exc: Exception) -> str:

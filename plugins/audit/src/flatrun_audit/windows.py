@@ -1,4 +1,4 @@
-"""Refusals of requests without a credential: the first of a kind is written, the rest are counted.
+"""Refusals of requests that nobody looked at: the first of a kind is written, the rest are counted.
 
 A chain cannot be changed afterwards, so the first one is an event at once, and when its minute is over
 one more event tells how many followed. Only that number is lost when the process is killed.
@@ -12,13 +12,15 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from flatrun_audit.chain import Draft
+from flatrun_core.ports.auth import Actor
 
 LENGTH: Final = 60.0  # seconds
+NOBODY: Final = Actor("anonymous")
 MAX_WINDOWS: Final = 200
 """Kinds counted apart within a minute; what comes beyond is counted together."""
 
-Key = tuple[str, str, str]
-_OTHERS: Final[Key] = ("", "", "")
+Key = tuple[str, str, str, int]
+_OTHERS: Final[Key] = ("", "", "", 0)
 
 
 @dataclass(slots=True)
@@ -30,7 +32,7 @@ class _Window:
 
 
 class RefusalWindows:
-    """Counts by address, method and route; an IPv6 address counts as its network of 64 bits."""
+    """Counts by address, method, route and status; an IPv6 address counts as its network of 64 bits."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -40,7 +42,7 @@ class RefusalWindows:
 
     def first(self, draft: Draft, route: str) -> bool:
         """Whether this refusal is to be written; False when it was counted instead."""
-        key = (_network(draft.client_ip), draft.method, route)
+        key = _key(draft, route)
         with self._lock:
             found = self._windows.get(key)
             if found is None and len(self._windows) >= MAX_WINDOWS:
@@ -62,7 +64,7 @@ class RefusalWindows:
     def forget(self, draft: Draft, route: str) -> None:
         """The first one could not be written: let the next one try."""
         with self._lock:
-            self._windows.pop((_network(draft.client_ip), draft.method, route), None)
+            self._windows.pop(_key(draft, route), None)
 
     @property
     def due(self) -> bool:
@@ -79,16 +81,37 @@ class RefusalWindows:
         return [_summary(window) for window in windows if window.count]
 
 
+def _key(draft: Draft, route: str) -> Key:
+    return (_network(draft.client_ip), draft.method, route, draft.response_status)
+
+
 def _summary(window: _Window) -> Draft:
-    facts = {"count": window.count, "seconds": (window.last - window.draft.timestamp) // 1_000_000}
+    """The first one again, without what was its own."""
     return replace(
-        window.draft, timestamp=window.last, request_id="", response_time_ms=0, metadata=facts, user_agent=""
+        window.draft,
+        timestamp=window.last,
+        actor=NOBODY,
+        request_id="",
+        request_body="",
+        response_time_ms=0,
+        user_agent="",
+        metadata={
+            "count": window.count,
+            "seconds": (window.last - window.draft.timestamp) // 1_000_000,
+        },
     )
 
 
 def _of_many(draft: Draft) -> Draft:
-    return replace(draft, action="audit.refusals", resource_type="audit", resource_id="", method="", path="",
-                   client_ip="")  # fmt: skip
+    return replace(
+        draft,
+        action="audit.refusals",
+        resource_type="audit",
+        resource_id="",
+        method="",
+        path="",
+        client_ip="",
+    )
 
 
 def _network(address: str) -> str:
