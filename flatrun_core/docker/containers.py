@@ -15,7 +15,8 @@ from flatrun_core.ports.docker import Container
 _LONG: Final = 1.0
 _HEALTH = re.compile(r"\((healthy|unhealthy|health: starting)\)")
 _EXITED = re.compile(r"Exited \((-?\d+)\)")
-_REF = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+# Longer ones the Engine could not keep: each becomes the name of a file or a host.
+_REF = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}")
 _SHORT_ID = re.compile(r"[0-9a-f]{4,64}")
 
 

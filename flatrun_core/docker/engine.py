@@ -32,7 +32,7 @@ _STATS_TIMEOUT: Final = 15.0
 _ACTION_TIMEOUT: Final = 60.0
 _LONGEST_STOP: Final = 600.0
 _BAD, _MISSING, _CONFLICT = 400, 404, 409
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}")
 _IMAGE = re.compile(r"[A-Za-z0-9][\w.:@-]*(?:/[A-Za-z0-9][\w.:@-]*)*", re.ASCII)
 
 

@@ -80,11 +80,17 @@ class EngineContract:
             getattr(door.engine, method)(ref)
         assert caught.value.code == "CONTAINER_NOT_FOUND"
 
-    @pytest.mark.parametrize("ref", ["", "..", "../../info", "a b", "-f", "a\n", "a?x=1", "é"])
+    @pytest.mark.parametrize("ref", ["", "..", "../../info", "a b", "-f", "a\n", "a?x=1", "é", "a" * 256])
     def test_what_can_be_no_container_is_refused(self, door: DockerDoor, ref: str) -> None:
         for method in ("container", "start", "remove", "logs", "inspect"):
             with pytest.raises(Invalid):
                 getattr(door.engine, method)(ref)
+
+    @pytest.mark.parametrize("name", ["", "..", "a/b", "-f", "a\n", "a" * 256])
+    def test_what_can_be_no_network_is_refused(self, door: DockerDoor, name: str) -> None:
+        for method in ("ensure_network", "remove_network"):
+            with pytest.raises(Invalid):
+                getattr(door.engine, method)(name)
 
     def test_reads_both_streams_of_a_log_in_order(self, door: DockerDoor) -> None:
         _, container = door.up(SLEEPER)

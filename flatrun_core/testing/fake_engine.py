@@ -279,6 +279,7 @@ class FakeEngine(Engine):
 
     def remove_network(self, name: str) -> None:
         """See the port."""
+        check_ref(name)
         self._asked("remove_network", name)
         with self._lock:
             if any(name in c.networks and c.state in UP for c in self._containers.values()):
