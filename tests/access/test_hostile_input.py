@@ -74,7 +74,7 @@ TEXTS = {
 # What they would be if somebody evaluated them.
 EVALUATED = (f"49{MARK}", f"{os.environ.get('HOME', '/root')}{MARK}", f"<class 'str'>{MARK}")
 # Names that were found to be right may go anywhere.
-VALID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+VALID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}")
 SAFE_PATH = re.compile(r"[!-~]+")
 # Follows the text where a secret belongs, and is never to be seen again.
 CANARY = "-canary-9f31"
@@ -86,6 +86,25 @@ SECRETS = {
     "a password": "correct horse battery",
 }
 EMPTY_PROJECT = {"name": "shop", "services": {"web": {"image": "test/web"}}}
+# Places of service.yml, which the document leaves open, and of compose texts.
+METADATA: tuple[Place, ...] = (
+    *(("name",), ("type",), ("template_id",), ("credential_id",), ("created_at",)),
+    *(("networking", key) for key in ("domain", "service", "protocol", "proxy_type")),
+    ("networking", "networks", 0),
+    *(("healthcheck", key) for key in ("path", "interval")),
+    *(("quick_actions", 0, key) for key in ("id", "name", "command", "service")),
+    *(("domains", 0, key) for key in ("id", "service", "domain", "path_prefix")),
+    ("domains", 0, "aliases", 0),
+    *(("databases", 0, key) for key in ("id", "alias", "type", "service", "host", "container", "username")),
+    *(("security", "protected_paths", 0, "pattern"), ("backup", "pre_hooks", 0, "command")),
+)
+COMPOSE: tuple[Place, ...] = (
+    ("name",),
+    *(("services", "web", key) for key in ("image", "container_name", "command", "build", "network_mode")),
+    *(("services", "web", key, 0) for key in ("ports", "volumes", "env_file", "networks", "expose")),
+    *(("networks", "default", "name"), ("volumes", "data", "name"), ("include", 0)),
+)
+CREATE = "POST /api/deployments"
 Case = tuple[Operation, str, dict[str, str], dict[str, str], Any]
 
 
@@ -126,6 +145,21 @@ class Corpus:
                 secret = any(SECRET_PLACE.search(str(key)) for key in place)
                 text = self.text + CANARY if secret else self.text
                 yield one, f"body {shown(place)}", values, {}, one.body_with(place, text, body)
+            if str(one) == CREATE:
+                yield from self.creations(one, body)
+
+    def creations(self, one: Operation, body: Any) -> "Iterator[Case]":
+        """Deployments with the text in service.yml and in the compose file."""
+        base = {"services": {"web": {"image": "test/web"}}}
+        for place in METADATA:
+            whole = merged({"networking": {"expose": True}}, nested(place, self.text))
+            yield one, f"metadata {shown(place)}", {}, {}, {**body, "metadata": whole}
+        for place in COMPOSE:
+            whole = merged(base, nested(place, self.text))
+            yield one, f"compose {shown(place)}", {}, {}, {**body, "compose": json.dumps(whole)}
+        for kind in ("services", "networks", "volumes"):
+            whole = merged(base, {kind: {self.text: {"image": "test/web"}}})
+            yield one, f"compose {kind}", {}, {}, {**body, "compose": json.dumps(whole)}
 
     def targets(self, operation: Operation, values: dict[str, str], query: dict[str, str]) -> "Iterator[str]":
         """Encoded as a client should, and in a path as it is, where HTTP allows that."""
@@ -195,6 +229,24 @@ def harmless(given: str) -> bool:
     """Whether an argument is free of the text, or a path whose last part is a right name."""
     parts = [part for part in given.split("/") if MARK in part.lower()]
     return all(VALID.fullmatch(part) for part in parts)
+
+
+def nested(place: Place, text: str) -> Any:
+    """A document with nothing but the text at its place."""
+    if not place:
+        return text
+    inner = nested(place[1:], text)
+    return [inner] if isinstance(place[0], int) else {place[0]: inner}
+
+
+def merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Two documents in one."""
+    both = {
+        key: merged(under[key], value) if isinstance(value, dict) else value
+        for key, value in over.items()
+        if key in under
+    }
+    return {**under, **over, **both}
 
 
 def shown(place: Place) -> str:
