@@ -176,7 +176,7 @@ def test_attempts_from_one_address_wait_for_one_another_and_others_do_not(
 
     with ThreadPoolExecutor(8) as pool:
         with throttle.attempt("192.0.2.1", "anna") as first:
-            arrived.acquire()
+            assert arrived.acquire(timeout=30)
             waiting = [pool.submit(right) for _ in range(8)]
             for _ in waiting:
                 assert arrived.acquire(timeout=30)
