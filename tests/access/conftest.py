@@ -215,6 +215,8 @@ class World:
 class Population(World):
     """A panel with its people, made through its own API."""
 
+    whole_key = Key()
+
     def __init__(self, *parts: Any) -> None:
         super().__init__(*parts)
         self.tokens: dict[str, str] = {}
