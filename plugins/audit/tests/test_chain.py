@@ -72,6 +72,11 @@ CHANGES = [
     ("UPDATE audit_event SET timestamp = 9000000000000000000 WHERE id = 2", 2, "it was changed"),
     ("UPDATE audit_event SET response_status = 'two hundred' WHERE id = 2", 2, "it was changed"),
     ("UPDATE audit_event SET action = x'ff00' WHERE id = 2", 2, "it was changed"),
+    (
+        "UPDATE audit_event SET action = CAST(x'ff' AS TEXT) WHERE id = 3",
+        3,
+        "it was changed: it cannot be read",
+    ),
     ("DELETE FROM audit_event WHERE id = 3", 4, "event 3 is missing before it"),
     ("DELETE FROM audit_event WHERE id IN (2, 3)", 4, "events 2 to 3 are missing before it"),
     ("DELETE FROM audit_event WHERE id = 1", 2, "event 1 is missing before it and no checkpoint"),

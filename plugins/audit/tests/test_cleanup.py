@@ -95,6 +95,8 @@ def test_nothing_to_delete_leaves_no_checkpoint(bench: Any) -> None:
 def test_a_cleanup_in_batches_that_is_cut_off_leaves_a_chain_that_verifies(
     bench: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(bench.cleaner, "_pause", pauses.append)
     write(bench, *[40] * (2 * BATCH + 10))
     signed = bench.cleaner._signed
     calls: list[Any] = []
@@ -109,11 +111,13 @@ def test_a_cleanup_in_batches_that_is_cut_off_leaves_a_chain_that_verifies(
     with pytest.raises(OSError, match="power"):
         bench.cleaner.clean()
     monkeypatch.undo()
+    monkeypatch.setattr(bench.cleaner, "_pause", pauses.append)
     assert kept(bench)[0] == BATCH + 1
     assert bench.verify().whole
     assert bench.cleaner.clean().deleted == BATCH + 10
     report = bench.verify()
     assert (report.whole, report.events) == (True, 0)
+    assert len(pauses) == 2
 
 
 def test_an_export_after_a_cleanup_hangs_on_the_checkpoint_in_it(bench: Any) -> None:

@@ -105,6 +105,25 @@ def test_an_export_can_be_verified_where_there_is_no_panel(bench: Any, tmp_path:
     assert list(elsewhere.iterdir()) == []
 
 
+def test_what_an_export_says_does_nothing_to_the_terminal(run: Any, bench: Any) -> None:
+    mark = {"checkpoint": {"last_deleted_id": "x", "hash": 1}}
+    event = {
+        "id": 7,
+        "event_id": "\x1b[2J",
+        "timestamp": "\x1b[2J",
+        "action": "audit.cleanup",
+        "metadata": mark,
+    }
+    result = run("-", data=json.dumps([event]).encode())
+    assert result.exit_code == 1
+    assert "\x1b" not in result.output
+
+
+def test_a_byte_order_mark_is_no_matter(run: Any, bench: Any) -> None:
+    bench.change()
+    assert run("-", data=b"\xef\xbb\xbf" + bench.export().get_data()).exit_code == 0
+
+
 def test_the_standard_input_can_be_verified(bench: Any, run: Any) -> None:
     bench.change()
     assert run("-", data=bench.export().get_data()).exit_code == 0

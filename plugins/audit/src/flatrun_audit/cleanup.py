@@ -1,5 +1,6 @@
 """Deleting old events from the beginning of the chain, so that the rest can still be verified."""
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -16,7 +17,9 @@ from flatrun_core.ports.secrets import Signing
 from flatrun_core.ports.storage import PanelStore
 
 PURPOSE: Final = "audit.checkpoint"
-BATCH: Final = 1000
+BATCH: Final = 2000
+PAUSE: Final = 0.11
+"""Seconds between two batches: SQLite lets a waiting writer look again after at most a tenth of one."""
 ACTION: Final = "audit.cleanup"
 
 
@@ -66,18 +69,21 @@ class Cleaner:
         audit: AuditLog,
         settings: Callable[[], AuditSettings],
         record: Callable[[RecordedEvent], None],
+        pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._database = database
         self._signing = signing
         self._audit = audit
         self._settings = settings
         self._record = record
+        self._pause = pause
 
     def clean(self, older_than: int | None = None) -> Cleaned:
         """Delete the beginning of the chain that is older than so many seconds.
 
         Default ``audit.retention_days``. Only a beginning can go: events are deleted up to the first
-        one that is not old enough. Each batch of a thousand is one transaction with its checkpoint.
+        one that is not old enough. Each batch is one transaction with its checkpoint, and others may
+        write between two.
         """
         self._audit.need_enabled()
         seconds = self._settings().retention_days * 86_400 if older_than is None else older_than
@@ -92,8 +98,10 @@ class Cleaner:
         return Cleaned(deleted, seconds, mark)
 
     def _delete(self, first: int, last: int) -> tuple[int, Mark | None]:
-        deleted, mark, time = 0, None, moment_text(microseconds(now()))
+        deleted, mark, moment = 0, None, moment_text(microseconds(now()))
         for start in range(first, last + 1, BATCH):
+            if start > first:
+                self._pause(PAUSE)
             end = min(start + BATCH - 1, last)
             with self._database.atomic():
                 Head.read(lock=True)
@@ -103,8 +111,8 @@ class Cleaner:
                 gone = Event.delete_to(end)
                 Head.removed(gone)
                 deleted += gone
-                mark = self._signed(Mark(end, end_hash, deleted, time))
-                Checkpoint.replace_from(first, (end, end_hash, deleted, time, mark.signature))
+                mark = self._signed(Mark(end, end_hash, deleted, moment))
+                Checkpoint.replace_from(first, (end, end_hash, deleted, moment, mark.signature))
         return deleted, mark
 
     def _signed(self, mark: Mark) -> Mark:

@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from flatrun_audit.texts import clean_lines
 from flatrun_core import AuthSettings, FlatrunError, StartupError
 from flatrun_core.cli import Session, config_option, json_option, pass_session
 from flatrun_core.cli.assembled import assembled, database_is_there, existing_panel
@@ -36,9 +37,11 @@ def verify(session: Session, /, file: str | None, *, filtered: bool) -> None:
 
     The panel may run or not. Exit code 0: whole. 1: broken, and where. 2: it cannot be read.
     """
-    with _readable():
+    with _readable(), session.output.progress("Verifying ..."):
         report = _of_file(session, file, filtered) if file else _of_database(session)
-    session.output.result(report.as_dict(), _text(report, file or "the database", filtered=filtered))
+    # What an export says of itself may be anything, and is for a terminal.
+    text = clean_lines(_text(report, file or "the database", filtered=filtered))
+    session.output.result(report.as_dict(), text)
     sys.exit(0 if report.whole else 1)
 
 
@@ -64,7 +67,7 @@ def _of_file(session: Session, file: str, filtered: bool) -> "Report":
 @contextmanager
 def _opened(file: str) -> Iterator[IO[str]]:
     binary: Any = sys.stdin.buffer if file == "-" else open(file, "rb")  # noqa: PTH123, SIM115 - closed below
-    with io.TextIOWrapper(binary, encoding="utf-8") as source:
+    with io.TextIOWrapper(binary, encoding="utf-8-sig") as source:
         yield source
 
 

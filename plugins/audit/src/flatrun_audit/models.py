@@ -153,6 +153,12 @@ class Event(Model):
         return [Entry._make(row) for row in run(cls, sql, [first, last, limit]).fetchall()]
 
     @classmethod
+    def numbers(cls, first: int, last: int, limit: int) -> list[int]:
+        """Ids of events from one id to another."""
+        sql = "SELECT id FROM audit_event WHERE id >= ? AND id <= ? ORDER BY id LIMIT ?"
+        return [row[0] for row in run(cls, sql, [first, last, limit]).fetchall()]
+
+    @classmethod
     def first_since(cls, moment: int) -> int | None:
         """The smallest id of an event of that moment or later."""
         sql = "SELECT MIN(id) FROM audit_event WHERE timestamp >= ?"

@@ -178,10 +178,11 @@ def mark_of(facts: Any) -> Mark | None:
     found = facts.get("checkpoint") if isinstance(facts, Mapping) else None
     if not isinstance(found, Mapping):
         return None
-    try:
-        return Mark(**found)
-    except TypeError:
-        return None
+    kinds = {name: type(found.get(name)) for name in _MARK}
+    return Mark(**{name: found[name] for name in _MARK}) if kinds == _MARK else None
+
+
+_MARK: Final = {"last_deleted_id": int, "hash": str, "deleted": int, "time": str, "signature": str}
 
 
 def is_cleanup(action: Any) -> bool:

@@ -29,7 +29,11 @@ def verify_database(database: PanelStore, read_signature: ReadSignature | None) 
 def _verify(read_signature: ReadSignature | None) -> Report:
     check = ChainCheck(read_signature=read_signature)
     head = Head.read()
-    for entry in _entries(head.last_id if head else 2**62):
+    last = head.last_id if head else 2**62
+    for entry in _entries(last):
+        if not isinstance(entry, Entry):
+            check.blame(Broken(entry, "", "it was changed: it cannot be read"))
+            break
         check.take(_link(entry))
         if check.settled:
             break
@@ -41,11 +45,34 @@ def _verify(read_signature: ReadSignature | None) -> Report:
     return report
 
 
-def _entries(last: int) -> Iterator[Entry]:
+def _entries(last: int) -> Iterator[Entry | int]:
+    """Every event; the number alone of the first one that the database cannot hand out."""
     at = 0
-    while batch := Event.from_id(at, last, BATCH):
+    while True:
+        try:
+            batch = Event.from_id(at, last, BATCH)
+        except Exception:
+            unreadable = _unreadable(at, last)
+            if unreadable is None:
+                raise
+            batch = Event.from_id(at, unreadable - 1, BATCH)
+            if not batch:
+                yield unreadable
+                return
+        if not batch:
+            return
         yield from batch
         at = batch[-1].id + 1
+
+
+def _unreadable(first: int, last: int) -> int | None:
+    """The first event of a batch with a text that is none; None when the database fails altogether."""
+    for number in Event.numbers(first, last, BATCH):
+        try:
+            Event.from_id(number, number, 1)
+        except Exception:  # noqa: BLE001 - that it fails is the answer
+            return number
+    return None
 
 
 def _link(entry: Entry) -> Link:
