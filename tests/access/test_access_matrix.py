@@ -242,6 +242,23 @@ def test_the_requests_that_were_refused_do_something_for_an_administrator(world:
     assert idle == []
 
 
+@pytest.mark.parametrize("name", ["viewer", "operator's key narrowed to here", "admin"])
+def test_every_refusal_and_every_change_is_recorded_once(world: Any, name: str) -> None:
+    expected = {}
+    matrix = Matrix(world, name)
+    before = world.state.picture()
+    for row in matrix.rows:
+        refused = matrix.oracle.expected(row[0], matrix.actor, row[1]) is not None
+        answer = matrix.ask(row, right=refused)
+        if refused or row[0].method != "GET":
+            expected[answer.header("X-Request-ID")] = (row[0].method, answer.status)
+            world.state.restore(before)
+    events = world.get("/api/audit/events?limit=1000")["events"]
+    found = [(one["request_id"], (one["method"], one["response_status"])) for one in events]
+    assert dict(found).items() >= expected.items()
+    assert len({number for number, _ in found}) == len(found)
+
+
 def test_a_head_request_is_judged_as_the_get_it_stands_for(world: Any) -> None:
     for name in ("nobody", "expired token", "viewer", "operator with read here", "admin"):
         headers = world.actors[name].headers
