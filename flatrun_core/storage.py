@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, unquote, urlsplit
 
-from peewee import PeeweeException
+from peewee import PeeweeException, SqliteDatabase
 from playhouse.pool import MaxConnectionsExceeded, PooledSqliteDatabase
 from playhouse.postgres_ext import PooledPsycopg3Database
 
@@ -62,7 +62,9 @@ class ConnectsInSession:
         """Only a session decides."""
 
 
-class _Sqlite(ConnectsInSession, PooledSqliteDatabase):  # type: ignore[misc]
+class _OwnFile(SqliteDatabase):
+    """Makes the file before SQLite would; beneath the pool, so for new connections only."""
+
     def _connect(self) -> Any:
         path = Path(self.database)
         try:
@@ -72,11 +74,13 @@ class _Sqlite(ConnectsInSession, PooledSqliteDatabase):  # type: ignore[misc]
         except OSError as exc:
             reason = f"The database is not available: its file cannot be made ({exc.strerror})"
             raise Unavailable(reason, code="DATABASE_UNAVAILABLE") from exc
-        return super()._connect()
+        return super()._connect()  # type: ignore[misc]
 
+
+class _Sqlite(ConnectsInSession, PooledSqliteDatabase, _OwnFile):  # type: ignore[misc]
     def rollback(self) -> None:
         """Nothing to do where SQLite has done it: a full disk ends the whole transaction."""
-        if self.connection().in_transaction:
+        if self.connection().in_transaction:  # type: ignore[no-untyped-call]
             super().rollback()
 
 
