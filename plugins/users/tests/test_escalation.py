@@ -84,6 +84,9 @@ def test_a_narrowed_key_of_an_administrator_is_none(house: Any, limits: Any) -> 
         denied(key.put(f"/api/users/{number}", json={"password": "secure-password"}))
         denied(key.put(f"/api/users/{number}", json={"email": "a@example.com"}))
     denied(key.delete(f"/api/users/{other}"))
+    worker = house.user("worker", permissions=["users:read"])
+    denied(key.put(f"/api/users/{worker}", json={"role": "admin"}))
+    assert house.row(worker).role == "operator"
 
 
 def test_a_key_of_an_administrator_with_nothing_taken_away_is_one(house: Any) -> None:
@@ -104,9 +107,12 @@ def test_a_key_of_an_administrator_with_nothing_taken_away_is_one(house: Any) ->
     ],
 )
 def test_nobody_gives_permissions_he_lacks(house: Any, clerk: Any, fields: Any) -> None:
-    denied(clerk.post("/api/users", json=new(**fields)))
+    answers = [clerk.post("/api/users", json=new(**fields))]
     other = house.user("other", "viewer", permissions=["users:read"])
-    denied(clerk.put(f"/api/users/{other}", json=fields))
+    answers.append(clerk.put(f"/api/users/{other}", json=fields))
+    for answer in answers:
+        denied(answer)
+        assert "You cannot give what you do not hold: " in answer.get_json()["error"]
     assert house.row(other).permissions == ["users:read"]
 
 

@@ -79,7 +79,6 @@ class Accounts:
         permissions = bounds.check_known(self._catalogue, new["permissions"])
         check_password(new["password"])
         mine = caller_of(identity).rights
-        bounds.check_target(mine, new["role"])
         bounds.check_gift(mine, None, self._rights(new["role"], permissions, {}))
         with self._database.session():
             _check_free(new["username"])
@@ -145,18 +144,15 @@ class Accounts:
         mine = caller.rights
         if mine.is_admin:
             return
-        role = changed.get("role", row.role)
         bounds.check_target(mine, row.role)
-        bounds.check_target(mine, role)
         if row.id == caller.user_id and not {"password_hash", "totp"}.isdisjoint(named):
             raise Forbidden("Change your own password and second factor below /api/users/me")
         grants = Grant.levels_of(row.id)
         before = self._rights(row.role, row.permissions, grants)
         if changed.get("is_active") or not _HANDS_OVER.isdisjoint(named):
             bounds.check_takeover(mine, before)
-        bounds.check_gift(
-            mine, before, self._rights(role, changed.get("permissions", row.permissions), grants)
-        )
+        role, permissions = changed.get("role", row.role), changed.get("permissions", row.permissions)
+        bounds.check_gift(mine, before, self._rights(role, permissions, grants))
 
     def _apply(
         self, row: Any, changed: Mapping[str, Any], named: Collection[str], *, keep: int | None

@@ -66,6 +66,7 @@ def check_gift(mine: Rights, before: Rights | None, after: Rights) -> None:
     """
     if mine.is_admin:
         return
+    check_target(mine, after.role)
     gained = _gained(before, after)
     role = after.role if before is None or rank(after.role) > rank(before.role) else ""
     if before is not None and not gained and not role:
