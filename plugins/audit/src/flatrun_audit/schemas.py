@@ -65,7 +65,7 @@ class CleanupSchema(InputSchema):
 class CleanupQuery(InputSchema):
     """As the body, for clients that send none with DELETE."""
 
-    older_than = fields.QueryInteger(load_default=None, metadata={"description": "Seconds"})
+    older_than = fields.QueryInteger(load_default=None, max=10**15, metadata={"description": "Seconds"})
 
 
 class EventSchema(Schema):
