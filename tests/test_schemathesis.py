@@ -1,10 +1,13 @@
-"""The whole document against the application: no failure of ours, no answer it does not tell of."""
+"""The whole document as each role: no failure of ours, and no answer that it does not tell of."""
 
-from collections.abc import Callable
+import functools
+from collections import Counter
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import schemathesis
+from argon2 import PasswordHasher
 from flask import Flask
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -18,7 +21,6 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from flatrun_core.plugins import discover
-from flatrun_core.testing.client import ADMIN_KEY
 
 CHECKS = [
     not_a_server_error,
@@ -29,13 +31,18 @@ CHECKS = [
 ]
 COMPOSE = "services:\n  web:\n    image: flatrun-test/web\n"
 EXISTING = ("alpha", "beta", "gamma")
-# Each example is one request; positive and negative data each get as many for every operation.
-EXAMPLES = 40
+PASSWORD = "correct horse battery"
+# Each example is one request; positive and negative data each get as many for every operation. Whoever
+# is refused nearly everywhere needs fewer.
+EXAMPLES = {"nobody": 4, "viewer": 8, "operator": 12, "admin": 40, "scoped key": 8}
+ROLES = ("viewer", "operator", "admin")
+# What each must meet, or nothing was shown of it.
+MEETS = {"nobody": {400, 401}, "admin": {200, 201, 400, 404}}
 # What only the caller's own schema knows, so an answer's fields cannot be held to a list.
 OPEN = {"Error", "ComposeRefusal"}
 
-bounded = settings(
-    max_examples=EXAMPLES,
+bounded = functools.partial(
+    settings,
     derandomize=True,
     database=None,
     deadline=None,
@@ -45,8 +52,53 @@ bounded = settings(
 
 
 @pytest.fixture
-def app(flatrun_app: Callable[..., Flask]) -> Flask:
+def app(flatrun_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch) -> Flask:
+    cheap = functools.partial(PasswordHasher, time_cost=1, memory_cost=8, parallelism=1)
+    monkeypatch.setattr("flatrun_users.passwords.PasswordHasher", cheap)
     return flatrun_app(plugins=sorted(record.slug for record in discover()))
+
+
+class House:
+    """The panel with an account of each role; what a request does to its own maker is made good."""
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+        for name in EXISTING:
+            self.done("POST", "/api/deployments", {"name": name, "compose": COMPOSE})
+        self.accounts = {role: self.account(role) for role in ROLES}
+        for role in ("viewer", "operator"):
+            for name, level in (("alpha", "admin"), ("beta", "read")):
+                grant = {"deployment_name": name, "access_level": level}
+                self.done("POST", f"/api/users/{self.accounts[role]}/deployments", grant)
+        bystander = self.account("viewer", "bystander")
+        key = self.done("POST", "/api/apikeys", {"name": "a key", "user_id": bystander})["id"]
+        event = {"event": ["1", "2", "3"]}
+        self.known = {"name": EXISTING, "user_id": [str(bystander)], "key_id": [str(key)], **event}
+
+    def done(self, method: str, path: str, body: Any) -> Any:
+        answer = self.client.open(method, path, json=body)
+        assert answer.status_code < 300, (method, path, answer.get_json())
+        return answer.get_json()
+
+    def account(self, role: str, name: str = "") -> int:
+        body = {"username": name or f"the-{role}", "password": PASSWORD, "role": role}
+        return int(self.done("POST", "/api/users", body)["user"]["id"])
+
+    def credential(self, role: str) -> dict[str, str]:
+        """A fresh one, as the last may have been ended; the account is as it was."""
+        if role == "nobody":
+            return {}
+        owner = "admin" if role == "scoped key" else role
+        account = {"username": f"the-{owner}", "role": owner, "password": PASSWORD}
+        path = f"/api/users/{self.accounts[owner]}"
+        self.done("PUT", path, {**account, "permissions": [], "is_active": True, "totp": False})
+        if role == "scoped key":
+            if self.client.get("/api/deployments/alpha").status_code == 404:
+                self.done("POST", "/api/deployments", {"name": "alpha", "compose": COMPOSE})
+            body = {"name": "scoped", "deployments": ["alpha"], "user_id": self.accounts[owner]}
+            return {"Authorization": f"Bearer {self.done('POST', '/api/apikeys', body)['key']}"}
+        login = self.done("POST", "/api/auth/login", {k: account[k] for k in ("username", "password")})
+        return {"Authorization": f"Bearer {login['token']}"}
 
 
 def strict(document: dict[str, Any]) -> dict[str, Any]:
@@ -64,47 +116,55 @@ def strict(document: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
-def existing_name(operation: Any, data: st.DataObject) -> dict[str, str]:
-    """Half of the time a name that is there, so that a request gets past the search for it."""
-    if "name" in operation.path and data.draw(st.booleans()):
-        return {"name": data.draw(st.sampled_from(EXISTING))}
-    return {}
+def existing(operation: Any, known: dict[str, Any], data: st.DataObject) -> Iterator[tuple[str, str]]:
+    """Half of the time objects that are there, so that a request gets past the search for them."""
+    for name, values in known.items():
+        if f"{{{name}}}" in operation.path and data.draw(st.booleans()):
+            yield name, data.draw(st.sampled_from(values))
 
 
-def exercise(app: Flask, operation: Any, mode: schemathesis.GenerationMode) -> None:
-    headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
+class Exercise:
+    """One role's requests, and the statuses that they met."""
 
-    @bounded
-    @given(data=st.data())
-    def run(data: st.DataObject) -> None:
-        case = data.draw(operation.as_strategy(generation_mode=mode))
-        case.path_parameters = {**(case.path_parameters or {}), **existing_name(operation, data)}
-        if case.query and str(case.query.get("follow")).lower() in ("true", "1"):
-            # A stream ends with its client only, and there is none in this process.
-            case.query = {**case.query, "follow": "false"}
-        case.call_and_validate(headers=headers, checks=CHECKS)
+    def __init__(self, house: House, role: str, mode: str) -> None:
+        self.house, self.role = house, role
+        self.mode = schemathesis.GenerationMode[mode]
+        self.met: Counter[int] = Counter()
 
-    run()
+    def of(self, operation: Any) -> None:
+        """All requests of one operation."""
+        headers = self.house.credential(self.role)
+
+        @bounded(max_examples=EXAMPLES[self.role])
+        @given(data=st.data())
+        def run(data: st.DataObject) -> None:
+            case = data.draw(operation.as_strategy(generation_mode=self.mode))
+            there = dict(existing(operation, self.house.known, data))
+            case.path_parameters = {**(case.path_parameters or {}), **there}
+            if case.query and str(case.query.get("follow")).lower() in ("true", "1"):
+                # A stream ends with its client only, and there is none in this process.
+                case.query = {**case.query, "follow": "false"}
+            self.met[case.call_and_validate(headers=headers, checks=CHECKS).status_code] += 1
+
+        run()
 
 
 @pytest.mark.parametrize("mode", ["POSITIVE", "NEGATIVE"])
-def test_every_operation_answers_as_documented(app: Flask, flatrun_client: Any, mode: str) -> None:
+@pytest.mark.parametrize("role", ["admin", "operator", "scoped key", "viewer", "nobody"])
+def test_every_operation_answers_as_documented(app: Flask, flatrun_client: Any, role: str, mode: str) -> None:
     client = flatrun_client(app)
-    document = strict(client.get("/api/openapi.json").get_json())
-    if "deployments" in {tag["name"] for tag in document["tags"]}:
-        for name in EXISTING:
-            answer = client.post("/api/deployments", json={"name": name, "compose": COMPOSE})
-            assert answer.status_code == 201, answer.get_json()
-    schema = schemathesis.openapi.from_dict(document)
+    schema = schemathesis.openapi.from_dict(strict(client.get("/api/openapi.json").get_json()))
     schema.app = app
+    exercise = Exercise(House(client), role, mode)
     failed = []
     # Removals last, so that the others find something.
     found = [result.ok() for result in schema.get_all_operations()]
     for operation in sorted(found, key=lambda one: (one.method == "delete", one.path, one.method)):
         try:
-            exercise(app, operation, schemathesis.GenerationMode[mode])
+            exercise.of(operation)
         except Unsatisfiable:
             continue  # it takes nothing that could be wrong
         except Exception as exc:  # noqa: BLE001 - whichever fails, the others are tried too
             failed.append(f"{operation.method.upper()} {operation.path}\n{exc}")
     assert not failed, "\n\n".join(failed)
+    assert exercise.met.keys() >= MEETS.get(role, {200, 403, 404})
