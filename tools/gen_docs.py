@@ -14,19 +14,20 @@ import json
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flatrun_core import errors
 from flatrun_core.api.access_table import published_accesses
-from flatrun_core.api.errors import _CODES, _TEXTS
 from flatrun_core.app import create_app
 from flatrun_core.settings import SettingsSource
 from flatrun_core.settings_docs import settings_table
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+
+from gen_errors import errors_document  # noqa: E402 - found beside this file
 
 DOCS = ROOT / "docs"
 ROLES = ("admin", "operator", "viewer")
@@ -293,81 +294,14 @@ def route_row(route: dict[str, Any]) -> str:
     return f"| {route['method']} | `{route['path']}` | {needs} | {level} | `{route['plugin']}` |"
 
 
-# --- errors ---
+# --- errors, the API document, and code in written documents ---
 
 
-@dataclass(frozen=True, order=True)
-class Code:
-    """One place that raises a code."""
-
-    code: str
-    status: int
-    owner: str
-    text: str
-
-
-def errors_document(_: Any) -> str:
+def errors_page(_: Any) -> str:
     """docs/errors.md."""
-    parts = [
-        "# Errors\n",
-        'Every answer that is not a success has the body `{"error": "a sentence for people", "code": '
-        '"UPPER_SNAKE"}`, and a few name further keys in the API document. Programs should look at `code`, '
-        "which stays; the sentence may be worded better one day.\n",
-        "| code | status | of | for example |\n|---|---|---|---|",
-    ]
-    by_code: dict[str, list[Code]] = {}
-    for one in sorted(set(codes())):
-        by_code.setdefault(one.code, []).append(one)
-    for code, places in sorted(by_code.items()):
-        statuses = ", ".join(str(status) for status in sorted({place.status for place in places}))
-        owners = ", ".join(sorted({place.owner for place in places}))
-        text = next((place.text for place in places if place.text), "").replace("|", "\\|")
-        parts.append(f"| `{code}` | {statuses} | {owners} | {text} |")
-    return NOTE + "\n".join(parts) + "\n"
-
-
-def codes() -> Iterator[Code]:
-    """Every code of the error classes, and every one that is given where an error is made."""
-    classes = {
-        name: kind
-        for name, kind in vars(errors).items()
-        if isinstance(kind, type) and issubclass(kind, errors.FlatrunError)
-    }
-    for kind in classes.values():
-        yield Code(kind.code, kind.status, "core", "")
-    for status, code in _CODES.items():
-        yield Code(code, status, "core", _TEXTS.get(status, ""))
-    folders = [("core", ROOT / "flatrun_core")]
-    folders += [(slug, ROOT / "plugins" / slug / "src") for slug in slugs()]
-    for owner, folder in folders:
-        for path in sorted(folder.rglob("*.py")):
-            if "testing" not in path.parts:
-                yield from codes_in(path, owner, classes)
-
-
-def codes_in(path: Path, owner: str, classes: dict[str, Any]) -> Iterator[Code]:
-    """The codes that a file gives to errors it makes."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
-            continue
-        kind = classes.get(node.func.id)
-        given = [word.value for word in node.keywords if word.arg == "code"]
-        if kind is not None and not given and node.args:
-            yield Code(kind.code, kind.status, owner, sentence(node.args[0]))
-        if kind is not None and given and isinstance(given[0], ast.Constant):
-            yield Code(str(given[0].value), kind.status, owner, sentence(node.args[0]))
-
-
-def sentence(node: ast.expr) -> str:
-    """A message as far as it is written down, with dots for what is filled in."""
-    if isinstance(node, ast.Constant):
-        return str(node.value)
-    if isinstance(node, ast.JoinedStr):
-        return "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values)
-    return ""
-
-
-# --- the API document, and code in written documents ---
+    folders = {"core": ROOT / "flatrun_core"}
+    folders |= {slug: ROOT / "plugins" / slug / "src" for slug in slugs()}
+    return NOTE + errors_document(folders)
 
 
 def openapi_document(panel: Any) -> str:
@@ -405,7 +339,7 @@ GENERATED: dict[str, Callable[[Any], str]] = {
     "settings.md": settings_document,
     "plugins.md": plugins_document,
     "permissions.md": permissions_document,
-    "errors.md": errors_document,
+    "errors.md": errors_page,
     "openapi.json": openapi_document,
 }
 
