@@ -14,7 +14,7 @@ from flatrun_audit.models import Begun, OpenRequest
 from flatrun_audit.process import Process, this_process
 from flatrun_core.db import now
 
-SLEEP = "import sys, time; print(flush=True); time.sleep(600)"
+WAIT = "import sys; print(flush=True); sys.stdin.read()"  # until it is killed, or the test is over
 
 
 @pytest.fixture
@@ -34,14 +34,15 @@ def put(bench: Any, process: Process, name: str = "r1", *, age: int = 0) -> Begu
 
 
 def dead_process() -> Process:
-    process = subprocess.Popen([sys.executable, "-c", SLEEP], stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    process.stdout.readline()
-    found = replace(this_process(), pid=process.pid, started=started_of(process.pid))
-    assert not found.gone
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
+    with subprocess.Popen(
+        [sys.executable, "-c", WAIT], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        found = replace(this_process(), pid=process.pid, started=started_of(process.pid))
+        assert not found.gone
+        process.send_signal(signal.SIGKILL)
+        process.wait()
     return found
 
 
