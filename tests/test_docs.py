@@ -10,7 +10,9 @@ import pytest
 from flask import Flask
 
 from flatrun_core.testing.client import ApiClient
+from flatrun_core.testing.document import operations
 from flatrun_core.testing.fake_docker import FakeEngine
+from flatrun_core.testing.serving import ServedPanel
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("packaging/*.md")])
@@ -106,6 +108,15 @@ def test_files_that_a_document_names_exist(page: Path) -> None:
     for name in re.findall(rf"(?<![\w/.])((?:{folders})/[\w./-]*\w)", page.read_text()):
         if "greeter" not in name:
             assert (ROOT / name).exists() or (page.parent / name).exists(), f"{page.name} names {name}"
+
+
+def test_nobody_is_let_in(flatrun_app: Callable[..., Flask]) -> None:
+    with ServedPanel(flatrun_app(plugins=["hello"])) as panel:
+        document = panel.ask("GET", "/api/openapi.json").json()
+        found = [one for one in operations(document) if one.path.startswith("/api/hello")]
+        assert [str(one) for one in found] == ["GET /api/hello", "POST /api/hello"]
+        for one in found:
+            assert panel.ask(one.method, one.target({}), body=one.body_example).status == 401
 
 
 def test_docker_in_memory(

@@ -40,6 +40,7 @@ OTHER_VALUES = {
     "/api/plugins/{name}": {"name": "hello"},
     "/api/plugins/{name}/deployments": {"name": "stranger"},
 }
+PAST = "'2020-01-01 00:00:00'"
 NOWHERE = "nothing-of-this-is-here"
 
 
@@ -154,7 +155,12 @@ class World:
 
     def values_of(self, operation: Operation, deployment: str = HERE) -> dict[str, str]:
         """What to put into the path: objects of a deployment, and an account that nobody here logs in to."""
-        return {**self.values, **self.of_deployment[deployment], **OTHER_VALUES.get(operation.path, {})}
+        found = {**self.values, **self.of_deployment[deployment], **OTHER_VALUES.get(operation.path, {})}
+        if deployment != GONE and (unknown := set(operation.path_names) - found.keys()):
+            raise LookupError(
+                f"{operation}: World.furnish has to give a value to {', '.join(sorted(unknown))}"
+            )
+        return found
 
     def body_of(self, operation: Operation) -> Any:
         """A body that is right: the document's example, or what only the world knows."""
@@ -284,7 +290,7 @@ class Population(World):
     def _expired_token(self) -> str:
         token = self.login("viewer")
         newest = "(SELECT max(id) FROM users_session)"
-        self._write(f"UPDATE users_session SET expires_at = '2020-01-01 00:00:00' WHERE id = {newest}")
+        self.state.database.execute(f"UPDATE users_session SET expires_at = {PAST} WHERE id = {newest}")
         return token
 
     def _ended_token(self) -> str:
@@ -294,7 +300,7 @@ class Population(World):
 
     def _expired_key(self) -> str:
         number, text = self.make_key(bearer(self.tokens["admin"]), Key(), expires_in=600)
-        self._write(f"UPDATE users_api_key SET expires_at = '2020-01-01 00:00:00' WHERE id = {number}")
+        self.state.database.execute(f"UPDATE users_api_key SET expires_at = {PAST} WHERE id = {number}")
         return text
 
     def _lost_key(self, method: str, what: str) -> tuple[str, str]:
@@ -309,9 +315,6 @@ class Population(World):
         _, text = self.make_key(bearer(token), Key())
         self.done(f"{method} /api/users/{number}", body=body)
         return token, text
-
-    def _write(self, statement: str) -> None:
-        assert self.state.database.execute(statement).rowcount == 1
 
 
 @contextlib.contextmanager
