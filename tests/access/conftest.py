@@ -156,10 +156,8 @@ class World:
     def values_of(self, operation: Operation, deployment: str = HERE) -> dict[str, str]:
         """What to put into the path: objects of a deployment, and an account that nobody here logs in to."""
         found = {**self.values, **self.of_deployment[deployment], **OTHER_VALUES.get(operation.path, {})}
-        if deployment != GONE and (unknown := set(operation.path_names) - found.keys()):
-            raise LookupError(
-                f"{operation}: World.furnish has to give a value to {', '.join(sorted(unknown))}"
-            )
+        unknown = sorted(set(operation.path_names) - found.keys())
+        assert not unknown, f"{operation}: World.furnish has to give a value to {', '.join(unknown)}"
         return found
 
     def body_of(self, operation: Operation) -> Any:
@@ -324,7 +322,7 @@ def opened(kind: type[World], folder: Path, stranger: Any, make_compose: MakeCom
     settings = {
         "deployments_path": str(folder / ROOT),
         "auth": {"api_keys": [ROOT_KEY], "secret_key": SIGNING_KEY},
-        "api": {"max_streams": 50},
+        "api": {"max_streams": 100},
     }
     config.write_text(json.dumps(settings))
     engine = FakeEngine()
