@@ -122,7 +122,9 @@ def test_a_lower_role_narrows_an_inherited_list(house: Any) -> None:
     assert permissions_of(house.key(maker, role="viewer")) == {"deployments:read"}
     assert permissions_of(house.key(maker, role="admin")) == set(listed)
     only = house.key(boss, permissions=["apikeys:write"])
-    denied(make(only, role="viewer"))
+    nothing = make(only, role="viewer")
+    denied(nothing)
+    assert nothing.get_json()["error"] == "Nothing that you may do belongs to the role viewer"
 
 
 def test_a_list_goes_before_the_role_and_is_still_no_more_than_the_maker_has(house: Any) -> None:

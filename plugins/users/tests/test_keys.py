@@ -218,6 +218,7 @@ def test_a_revoked_key_stays_in_the_list_and_ends_with_its_sessions(house: Any, 
         answer = john.post(f"/api/apikeys/{number}/revoke")
         assert (answer.status_code, answer.get_json()) == (200, {"message": "API key revoked"})
     assert session.get("/api/users/me").status_code == 401
+    assert house.live_sessions() == 1, "only the session of the person"
     refused(ApiClient(house.app, text).get("/api/users/me"), 401, "INVALID_TOKEN")
     refused(
         ApiClient(house.app, None).post("/api/auth/login", json={"api_key": text}), 401, "INVALID_CREDENTIALS"
