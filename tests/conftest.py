@@ -36,8 +36,11 @@ from flatrun_core.ports.storage import StorageBackend
 
 # What generated tests record of themselves (``record_property``), and how the summary tells it.
 COUNTED = {
-    "access matrix": "{each[routes]} routes, {each[rows]} requests x {parts} actors = {total[pairs]} pairs",
-    "hostile input": "{total[texts]} texts in {each[places]} places of {each[routes]} routes",
+    "access matrix": (
+        "{each[routes]} routes, {each[rows]} requests x {parts} actors = {total[pairs]} pairs",
+        "as declared",
+    ),
+    "hostile input": ("{total[texts]} texts in {each[places]} places of {each[routes]} routes", "harmless"),
 }
 MIGRATE = """
 import importlib, sys
@@ -211,6 +214,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         wrong = sum(one["wrong"] for one in found)
         total = {key: sum(one[key] for one in found) for key in found[0]}
         each = {key: max(one[key] for one in found) for key in found[0]}
-        text = COUNTED[name].format(parts=len(found), total=total, each=each)
-        verdict = f"{wrong} NOT as declared" if wrong else "all as declared"
+        text, good = COUNTED[name]
+        text = text.format(parts=len(found), total=total, each=each)
+        verdict = f"{wrong} NOT {good}" if wrong else f"all {good}"
         terminalreporter.write_line(f"{name}: {text}, {verdict}", bold=True, red=bool(wrong))
