@@ -143,6 +143,34 @@ def test_a_code_of_the_second_factor_counts_once_in_both_panels(panels: Pair) ->
     assert log_in(one, totp_code=code).status_code == 401
 
 
+def test_no_login_without_a_code_survives_a_second_factor_that_is_confirmed_meanwhile(
+    panels: Pair, rows: Callable[[str], list[Any]]
+) -> None:
+    admin = as_whoever(log_in(panels[0]).json()["token"])
+    secret = panels[0].post("/api/users/me/totp", headers=admin).json()["secret"]
+    start = threading.Barrier(9)
+
+    def confirm() -> Any:
+        start.wait(30)
+        body = {"code": pyotp.TOTP(secret).now()}
+        return panels[1].post("/api/users/me/totp/confirm", body, headers=admin)
+
+    def without_code(n: int) -> Any:
+        start.wait(30)
+        return log_in(panels[n % 2])
+
+    with ThreadPoolExecutor(9) as pool:
+        logins = [pool.submit(without_code, n) for n in range(8)]
+        assert pool.submit(confirm).result().status_code == 200
+        answers = [one.result() for one in logins]
+    tokens = [answer.json()["token"] for answer in answers if answer.status_code == 200]
+    assert {answer.status_code for answer in answers} <= {200, 401, 429}
+    for token in tokens:
+        assert panels[0].get("/api/users/me", headers=as_whoever(token)).status_code == 401
+    assert rows("SELECT count(*) FROM users_session WHERE revoked_at IS NULL") == [(1,)]
+    assert panels[1].get("/api/users/me", headers=admin).status_code == 200
+
+
 def test_a_long_or_strange_name_is_a_wrong_one_and_no_fault(panels: Pair) -> None:
     for name in ("n" * 5000, "ü" * 64, "' OR 1=1 --", "İ" * 64, "\\x00", "%s"):
         body = {"username": name, "password": PASSWORD}

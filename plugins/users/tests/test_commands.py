@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyotp
 import pytest
 from click.testing import CliRunner, Result
 
@@ -266,7 +267,9 @@ def test_unlock_forgets_the_failures_of_one_name(house: Any, run: Run, notebook:
 def test_reset_totp_takes_the_second_factor_away(house: Any, run: Run, notebook: Any) -> None:
     number = house.user("jane")
     session = house.session(number)
-    session.post("/api/users/me/totp")
+    secret = session.post("/api/users/me/totp").get_json()["secret"]
+    code = pyotp.TOTP(secret).now()
+    assert session.post("/api/users/me/totp/confirm", json={"code": code}).status_code == 200
     result = run("reset-totp", "jane")
     assert (result.exit_code, result.stdout) == (0, "jane: second factor taken away\n")
     assert house.row(number).totp_secret is None

@@ -110,8 +110,14 @@ class User(Model):
         return bool(cls.update(totp_last_step=step).where((cls.id == user_id) & unused).execute())
 
     @classmethod
+    def begin_totp(cls, user_id: int, secret: str, step: int) -> None:
+        """Ask for the second factor from here on, and for a later code than that of ``step``."""
+        begun = {"totp_secret": secret, "totp_confirmed_at": now(), "totp_last_step": step}
+        cls.update(**begun).where(cls.id == user_id).execute()
+
+    @classmethod
     def forget_totp(cls, user_id: int) -> bool:
-        """Take the second factor from an account; whether it had begun to set one up."""
+        """Take the second factor from an account; whether there was one."""
         had = (cls.id == user_id) & cls.totp_secret.is_null(False)
         nothing = {"totp_secret": None, "totp_confirmed_at": None, "totp_last_step": None}
         return bool(cls.update(**nothing).where(had).execute())
@@ -218,6 +224,7 @@ class LoginSession(Model):
     static_key_hash = CharField(max_length=64)
     client_ip = CharField(max_length=64)
     user_agent = CharField(max_length=255)
+    totp_pending = TextField(null=True)
     created_at = UtcDateTimeField()
     last_seen_at = UtcDateTimeField()
     expires_at = UtcDateTimeField(index=True)
@@ -227,6 +234,16 @@ class LoginSession(Model):
     def live(cls) -> Any:
         """A query of those that are neither revoked nor expired."""
         return cls.select().where(cls.revoked_at.is_null() & (cls.expires_at > now()))
+
+    @classmethod
+    def alive(cls, session_id: int) -> Any:
+        """The row of one that is neither revoked nor expired, or None."""
+        return cls.live().where(cls.id == session_id).first()
+
+    def keep_pending(self, secret: str | None) -> None:
+        """Write the secret of a second factor that is being set up in this session, None for none."""
+        self.totp_pending = secret
+        self.save(only=["totp_pending"])
 
     @classmethod
     def revoke_where(cls, wanted: Any) -> int:

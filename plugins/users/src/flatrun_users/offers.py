@@ -29,7 +29,13 @@ def offer_authentication(ctx: PluginContext) -> None:
     ctx.services.provide(THROTTLE, lambda: Throttle(get(DATABASE)))
     ctx.services.provide(
         TOTP,
-        lambda: Totp(get(DATABASE), get(ENCRYPTION), get(THROTTLE), lambda: ctx.settings(UsersSettings)),
+        lambda: Totp(
+            get(DATABASE),
+            get(ENCRYPTION),
+            get(THROTTLE),
+            get(SESSIONS),
+            lambda: ctx.settings(UsersSettings),
+        ),
     )
     ctx.services.provide(AUTHENTICATION, lambda: Authentication(ctx))
     ctx.services.provide(LOGINS, lambda: Logins(ctx))

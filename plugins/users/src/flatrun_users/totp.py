@@ -3,24 +3,28 @@
 The secret is kept encrypted, recovery codes as hashes. A code of an authenticator counts for its 30
 seconds and those before and after, and once: the time of the last one that was taken is kept, and
 only a later one is taken again. A recovery code counts once.
+
+A secret that is not yet confirmed belongs to the session that asked for it, so whoever else has a
+session of the account can neither replace nor confirm it. Confirming ends every other session: from
+then on each session of an account with a second factor gave a code of it, at its login or here.
 """
 
 import hashlib
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import pyotp
 
-from flatrun_core import Conflict, Invalid, NotFound, ServiceKey
-from flatrun_core.db import now
+from flatrun_core import Conflict, Invalid, NotFound, ServiceKey, Unauthenticated
 from flatrun_core.ports.secrets import Encryption
 from flatrun_core.ports.storage import PanelStore
 from flatrun_users.caller import Caller
-from flatrun_users.models import RecoveryCode, User
+from flatrun_users.models import LoginSession, RecoveryCode, User
+from flatrun_users.sessions import Sessions
 from flatrun_users.settings import UsersSettings
 from flatrun_users.throttle import Throttle
 
@@ -50,15 +54,17 @@ class Totp:
         database: PanelStore,
         encryption: Encryption,
         throttle: Throttle,
+        sessions: Sessions,
         settings: Callable[[], UsersSettings],
     ) -> None:
         self._database = database
         self._encryption = encryption
         self._throttle = throttle
+        self._sessions = sessions
         self._settings = settings
 
     def enrol(self, caller: Caller) -> Enrolment:
-        """A new secret, without effect until it is confirmed; it replaces one that was not.
+        """A new secret, without effect until this session confirms it; it replaces one that it did not.
 
         400 ``ACCOUNT_REQUIRED`` without an account of one's own, 409 ``TOTP_ENABLED``.
         """
@@ -67,30 +73,34 @@ class Totp:
             if user.totp_confirmed_at is not None:
                 raise Conflict("The second factor is set up already; disable it first", code="TOTP_ENABLED")
             secret = pyotp.random_base32()
-            user.totp_secret = self._encryption.encrypt(PURPOSE, secret)
-            user.totp_last_step = None
-            user.save(only=[User.totp_secret, User.totp_last_step])
+            _session(caller).keep_pending(self._encryption.encrypt(PURPOSE, secret))
         uri = pyotp.TOTP(secret).provisioning_uri(name=user.username, issuer_name=ISSUER)
         return Enrolment(secret, uri)
 
     def confirm(self, caller: Caller, code: str, client_ip: str) -> list[str]:
         """Begin to ask for the second factor, and answer the recovery codes, which are shown only here.
 
+        Ends every other session of the account; its keys stay.
         409 ``TOTP_ENABLED`` and ``TOTP_NOT_STARTED``; 400 ``INVALID_CODE``, which counts as a failed login.
         """
-        user = self._user(caller)
-        _refuse_unless_begun(user)
+        with self._database.session():
+            user = _found(User.one(_account_id(caller)))
+            _begun(user, _session(caller))
         codes = [_new_recovery_code() for _ in range(RECOVERY_CODES)]
         with (
             self._throttle.attempt(client_ip, user.username) as attempt,
             self._database.atomic(),
         ):
             user = _locked_user(caller)
-            _refuse_unless_begun(user)
-            if not self._take_step(user, _plain(code)):
+            session = _session(caller)
+            secret = _begun(user, session)
+            step = next(self._steps_of(secret, _plain(code)), None)
+            if step is None:
                 raise _wrong_code()
-            User.update(totp_confirmed_at=now()).where(User.id == user.id).execute()
+            User.begin_totp(user.id, secret, step)
             RecoveryCode.put(user.id, map(_recovery_hash, codes))
+            session.keep_pending(None)
+            self._sessions.revoke_of_user(user.id, keep=session.id)
             attempt.release()
         return codes
 
@@ -126,15 +136,17 @@ class Totp:
         return User.forget_totp(user_id)
 
     def _take_step(self, user: Any, code: str) -> bool:
+        return any(User.take_totp_step(user.id, step) for step in self._steps_of(user.totp_secret, code))
+
+    def _steps_of(self, encrypted: str, code: str) -> Iterator[int]:
+        """The times near now that this is the code of."""
         if not _TOTP_SHAPE.fullmatch(code):
-            return False
-        totp = pyotp.TOTP(self._encryption.decrypt(PURPOSE, user.totp_secret))
+            return
+        totp = pyotp.TOTP(self._encryption.decrypt(PURPOSE, encrypted))
         current = int(time.time()) // _STEP
         for step in (current, current - 1, current + 1):
-            same = secrets.compare_digest(totp.generate_otp(step), code)
-            if same and User.take_totp_step(user.id, step):
-                return True
-        return False
+            if secrets.compare_digest(totp.generate_otp(step), code):
+                yield step
 
     def _user(self, caller: Caller) -> Any:
         with self._database.session():
@@ -150,7 +162,7 @@ class Totp:
 
 
 def _account_id(caller: Caller) -> int:
-    if caller.user_id is None or caller.api_key_id is not None:
+    if caller.user_id is None or caller.api_key_id is not None or caller.session_id is None:
         raise Invalid(
             "Only a user who logged in with a password has a second factor", code="ACCOUNT_REQUIRED"
         )
@@ -167,13 +179,23 @@ def _found(user: Any) -> Any:
     return user
 
 
-def _refuse_unless_begun(user: Any) -> None:
+def _session(caller: Caller) -> Any:
+    """The caller's session, to be asked for after the account was locked; 401 when it ended meanwhile."""
+    found = None if caller.session_id is None else LoginSession.alive(caller.session_id)
+    if found is None:
+        raise Unauthenticated("Invalid or expired token", code="INVALID_TOKEN")
+    return found
+
+
+def _begun(user: Any, session: Any) -> str:
+    """The encrypted secret that waits to be confirmed."""
     if user.totp_confirmed_at is not None:
         raise Conflict("The second factor is set up already", code="TOTP_ENABLED")
-    if user.totp_secret is None:
+    if session.totp_pending is None:
         raise Conflict(
             "There is nothing to confirm; begin with POST /api/users/me/totp", code="TOTP_NOT_STARTED"
         )
+    return str(session.totp_pending)
 
 
 def _wrong_code() -> Invalid:

@@ -20,7 +20,7 @@ class Totp(MethodView):
     @blp.raises(400, 409)
     @blp.response(200, EnrolmentAnswer)
     def post(self) -> Enrolment:
-        """Begin to set up a second factor; it has no effect until it is confirmed."""
+        """Begin to set up a second factor; it has no effect until this session confirms it."""
         return service(TOTP).enrol(caller_of(identity()))
 
     @authenticated(action="users.totp.disable", resource="user")
@@ -42,6 +42,9 @@ class Confirm(MethodView):
     @blp.raises(409, 429)
     @blp.response(200, RecoveryCodesAnswer)
     def post(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Confirm the second factor by its first code; the recovery codes are shown only here."""
+        """Confirm the second factor by its first code, which ends your other sessions; API keys go on.
+
+        The recovery codes are shown only here.
+        """
         codes = service(TOTP).confirm(caller_of(identity()), body["code"], client_ip())
         return {"recovery_codes": codes}

@@ -67,6 +67,33 @@ class TestRequiredRoles:
         enrol(client)
         assert client.get("/api/settings").status_code == 200
 
+    def test_a_session_of_before_is_nobodys_once_somebody_else_set_it_up(
+        self, strict: Any, strict_door: Any, enrol: Callable[..., Any]
+    ) -> None:
+        stolen, mine = strict_door.client(), strict_door.client()
+        assert stolen.post(ME).status_code == 200
+        authenticator, _ = enrol(mine)
+        for method, path in (("GET", "/api/settings"), ("POST", "/api/apikeys"), ("POST", f"{ME}/confirm")):
+            assert code_of(stolen.open(method, path, json={"name": "mine"})) == (401, "INVALID_TOKEN"), path
+        assert mine.get("/api/settings").status_code == 200
+        assert strict.key_rows() == []
+        assert strict_door.outcomes() == "TOTP_REQUIRED"
+        again = strict_door.client(totp_code=authenticator.code())
+        assert again.get("/api/settings").status_code == 200
+
+    def test_after_a_reset_no_session_is_good_again_before_it_set_one_up_itself(
+        self, strict: Any, strict_door: Any, enrol: Callable[..., Any]
+    ) -> None:
+        client = strict_door.client()
+        enrol(client)
+        strict.admin.put("/api/users/1", json={"totp": False})
+        other = strict_door.client()
+        for one in (client, other):
+            assert code_of(one.get("/api/settings")) == (403, "TOTP_ENROLMENT_REQUIRED")
+        enrol(other)
+        assert client.get("/api/users/me").status_code == 401
+        assert other.get("/api/settings").status_code == 200
+
     def test_it_cannot_be_disabled(self, strict_door: Any, enrol: Callable[..., Any]) -> None:
         client = strict_door.client()
         authenticator, _ = enrol(client)

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flatrun_core.testing.client import ADMIN_KEY, ApiClient
-from flatrun_users.models import RecoveryCode, User
+from flatrun_users.models import LoginSession, RecoveryCode, User
+from flatrun_users.sessions import SESSIONS
 from flatrun_users.totp import TOTP, Enrolment, _new_recovery_code, _plain, _recovery_hash
 
 PASSWORD = "correct horse battery"
@@ -46,10 +47,14 @@ class TestEnrolment:
     ) -> None:
         client = door.client()
         secret = client.post(ME).get_json()["secret"]
+        with house.panel.database.session():
+            pending = [row.totp_pending for row in LoginSession.select()]
+        assert secret not in str(pending)
         code = authenticator_of(secret).code()
         codes = client.post(f"{ME}/confirm", json={"code": code}).get_json()["recovery_codes"]
         with house.panel.database.session():
-            stored = str(User.get_by_id(anna).__data__) + str([row.__data__ for row in RecoveryCode.select()])
+            rows = [*RecoveryCode.select(), *LoginSession.select()]
+            stored = str([row.__data__ for row in [User.get_by_id(anna), *rows]])
         assert secret not in stored
         assert not any(code in stored or _plain(code) in stored for code in codes)
 
@@ -89,6 +94,70 @@ class TestEnrolment:
         assert sorted(answer.status_code for answer in answers) == [200, 409, 409, 409]
         with house.panel.database.session():
             assert RecoveryCode.select().count() == 10
+
+    def test_a_secret_belongs_to_the_session_that_asked_for_it(
+        self, door: Any, clock: Any, authenticator_of: Callable[[str], Any]
+    ) -> None:
+        mine, other = door.client(), door.client()
+        authenticator = authenticator_of(mine.post(ME).get_json()["secret"])
+        code = {"code": authenticator.code()}
+        assert code_of(other.post(f"{ME}/confirm", json=code)) == (409, "TOTP_NOT_STARTED")
+        theirs = authenticator_of(other.post(ME).get_json()["secret"])
+        assert code_of(other.post(f"{ME}/confirm", json=code)) == (400, "INVALID_CODE")
+        assert code_of(mine.post(f"{ME}/confirm", json={"code": theirs.code()})) == (400, "INVALID_CODE")
+        assert code_of(mine.post(f"{ME}/confirm", json=code)) == (200, "OK")
+        clock.moment += 30
+        assert door(totp_code=theirs.code()).status_code == 401
+        assert door(totp_code=authenticator.code()).status_code == 200
+
+    def test_confirming_ends_every_other_session_and_leaves_this_one_and_the_keys(
+        self, house: Any, door: Any, enrol: Callable[..., Any]
+    ) -> None:
+        mine, other = door.client(), door.client()
+        key = house.key_text(mine)
+        of_key, stranger = house.session_of_key(key), house.person("bert")
+        enrol(mine)
+        sessions = mine.get("/api/auth/sessions").get_json()["sessions"]
+        assert [one["current"] for one in sessions] == [True]
+        assert [client.get("/api/users/me").status_code for client in (other, of_key)] == [401, 401]
+        again = house.session_of_key(key)
+        for client in (stranger, ApiClient(house.app, key), again):
+            assert client.get("/api/users/me").status_code == 200
+        assert len(mine.get("/api/auth/sessions").get_json()["sessions"]) == 2
+        assert again.post("/api/auth/logout").status_code == 200
+
+    def test_a_wrong_code_ends_no_session(
+        self, door: Any, clock: Any, authenticator_of: Callable[[str], Any]
+    ) -> None:
+        mine, other = door.client(), door.client()
+        authenticator = authenticator_of(mine.post(ME).get_json()["secret"])
+        answer = mine.post(f"{ME}/confirm", json={"code": authenticator.wrong()})
+        assert code_of(answer) == (400, "INVALID_CODE")
+        assert other.get("/api/users/me").status_code == 200
+
+    @pytest.mark.parametrize("step", ["enrol", "confirm"])
+    def test_a_session_that_ends_during_its_request_sets_nothing_up(
+        self,
+        house: Any,
+        door: Any,
+        clock: Any,
+        authenticator_of: Callable[[str], Any],
+        monkeypatch: pytest.MonkeyPatch,
+        step: str,
+    ) -> None:
+        stolen = door.client()
+        code = authenticator_of(stolen.post(ME).get_json()["secret"]).code()
+        original = User.one
+
+        def ended_first(user_id: int, *, lock: bool = False) -> Any:
+            if lock:
+                house.service(SESSIONS).revoke_of_user(user_id)
+            return original(user_id, lock=lock)
+
+        monkeypatch.setattr(User, "one", ended_first)
+        path = ME if step == "enrol" else f"{ME}/confirm"
+        assert code_of(stolen.post(path, json={"code": code})) == (401, "INVALID_TOKEN")
+        assert door.outcomes() == "OK"
 
     def test_only_accounts_that_logged_in_have_one(self, house: Any, door: Any, make_house: Any) -> None:
         key = house.key_text(door.client())

@@ -81,6 +81,7 @@ class LoginSession(Model):
     static_key_hash = CharField(max_length=64)
     client_ip = CharField(max_length=64)
     user_agent = CharField(max_length=255)
+    totp_pending = TextField(null=True)
     created_at = DateTimeField()
     last_seen_at = DateTimeField()
     expires_at = DateTimeField(index=True)
