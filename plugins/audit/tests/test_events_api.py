@@ -159,3 +159,22 @@ def test_each_route_wants_its_permission(filled: Any, method: str, path: str, pe
     assert filled.session([permission]).open(method, path).status_code == 200
     assert filled.session([other]).open(method, path).status_code == 403
     assert filled.nobody.open(method, path).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/api/audit/events?limit=x"),
+        ("GET", "/api/audit/events/1"),
+        ("GET", "/api/audit/stats"),
+        ("POST", "/api/audit/export"),
+        ("DELETE", "/api/audit/cleanup?older_than=x"),
+    ],
+)
+def test_while_the_audit_is_off_its_routes_say_so_before_they_look_at_values(
+    make_bench: Any, method: str, path: str
+) -> None:
+    bench = make_bench(enabled=False)
+    answer = bench.client.open(method, path, json={"limit": "x"} if method == "POST" else None)
+    assert (answer.status_code, answer.get_json()["code"]) == (503, "AUDIT_DISABLED")
+    assert bench.nobody.open(method, path).status_code == 401

@@ -65,17 +65,22 @@ def test_the_answer_to_what_happened_and_could_not_be_recorded_says_so(
     assert bench.sql("SELECT COUNT(*) FROM audit_open_request") == [(0,)]
 
 
-def test_secrets_and_refusals_are_not_answered_unrecorded(bench: Any, clock: Clock, failing: Any) -> None:
+def test_secrets_are_not_answered_unrecorded_and_refused_reads_keep_their_refusal(
+    bench: Any, clock: Clock, failing: Any
+) -> None:
+    somebody = bench.session([])
     failing(True)
     secret = bench.client.get("/api/shop/x/env")
     assert code(secret) == (500, "AUDIT_FAILED")
     assert "s3cret" not in secret.get_data(as_text=True)
-    assert code(bench.nobody.get("/api/shop/x")) == (500, "AUDIT_FAILED")
+    assert code(bench.nobody.get("/api/shop/x")) == (401, "AUTH_REQUIRED")
+    assert code(somebody.get("/api/shop/x")) == (403, "PERMISSION_DENIED")
+    assert code(somebody.get("/api/shop/x/env")) == (403, "PERMISSION_DENIED")
     assert bench.client.get("/api/shop/x").status_code == 200
     failing(False)
     assert bench.nobody.get("/api/shop/x").status_code == 401
     resumed, refused = bench.events()
-    assert (refused["response_status"], resumed["metadata"]["lost"]) == (401, 2)
+    assert (refused["response_status"], resumed["metadata"]["lost"]) == (401, 4)
 
 
 def test_one_attempt_a_second_is_made_whoever_asks(bench: Any, clock: Clock, failing: Any) -> None:

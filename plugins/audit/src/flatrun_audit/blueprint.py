@@ -37,6 +37,13 @@ _EXPORTED = {
 }
 
 
+
+@blp.before_request
+def _need_enabled() -> None:
+    """503 comes before anything is said of the request's values."""
+    service(AUDIT_LOG).need_enabled()
+
+
 @blp.route("/events")
 class Events(MethodView):
     """The events."""

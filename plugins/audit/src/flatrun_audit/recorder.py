@@ -99,7 +99,8 @@ class AuditRecorder:
             else:
                 self.write((draft,), ended=ended)
         except Exception as exc:  # noqa: BLE001 - whatever it is, the event is not written
-            _give_up(settings, exc)
+            if request.mutation or (request.secret and outcome.status not in drafting.REFUSED):
+                _give_up(settings, exc)
         finally:
             with self._lock:
                 self._open.discard(request.request_id)
