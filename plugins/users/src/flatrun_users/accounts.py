@@ -16,6 +16,7 @@ from flatrun_users.caller import Caller, caller_of
 from flatrun_users.effective import ADMIN, Rights
 from flatrun_users.models import Grant, User
 from flatrun_users.passwords import PASSWORDS, check_password
+from flatrun_users.row_ids import possible
 from flatrun_users.sessions import SESSIONS
 from flatrun_users.totp import TOTP
 
@@ -189,7 +190,7 @@ def shown(row: Any, deployment_count: int) -> Account:
 
 def existing(user_id: int, *, lock: bool = False) -> Any:
     """The row of an account, in the caller's session; 404 ``USER_NOT_FOUND``."""
-    row = User.one(user_id, lock=lock)
+    row = User.one(user_id, lock=lock) if possible(user_id) else None
     if row is None:
         raise NotFound("User not found", code="USER_NOT_FOUND")
     return row

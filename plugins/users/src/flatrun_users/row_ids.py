@@ -1,4 +1,4 @@
-"""Numbers of accounts and keys as they stand in paths."""
+"""Numbers of accounts and keys as they stand in requests."""
 
 import re
 from typing import Final
@@ -15,4 +15,9 @@ def row_id(text: str) -> int:
     if not re.fullmatch(r"-?[0-9]+", text, re.ASCII):
         raise Invalid("The id must be a whole number")
     number = int(text) if len(text) <= _DIGITS else _NOBODY
-    return number if 0 < number <= _LARGEST else _NOBODY
+    return number if possible(number) else _NOBODY
+
+
+def possible(number: int) -> bool:
+    """Whether a row could have that number; a database may fail when it is asked for any other."""
+    return 0 < number <= _LARGEST
