@@ -22,12 +22,14 @@ PUBLIC = (
     "flatrun_core.db",
     "flatrun_core.cli",
     "flatrun_core.yaml_reader",
+    "flatrun_core.yaml_writer",
     "flatrun_core.disk",
 )
 LAYERS = [
     {"markers", "errors", "durations"},
     {"services", "ports"},
     {"fields", "yaml_reader", "disk", "checks", "access"},
+    {"yaml_writer"},
     {
         "context",
         "hooks",

@@ -5,11 +5,12 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-import yaml
-from hypothesis import given
+import ruamel.yaml
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from flatrun_core.errors import Invalid
+from flatrun_core.yaml_writer import write_yaml
 from flatrun_deployments.compose_yaml import MAX_TEXT, parse
 from flatrun_deployments.yaml_reader import MAX_DEPTH, YamlProblem, read_yaml
 
@@ -255,10 +256,13 @@ def test_json_reads_as_itself(tree: Any) -> None:
     assert read_yaml(json.dumps(tree, ensure_ascii=False)) == tree
 
 
-@given(TREES, st.booleans())
-def test_what_is_written_reads_as_itself(tree: Any, flow: bool) -> None:
-    text = yaml.safe_dump(tree, default_flow_style=flow, allow_unicode=True)
+@given(TREES)
+@example("0E0")
+@example({"a": ["1e5", "0o17", "+1", "-.5", "1_000", ".inf", "12:30", "0x1F", "~", "yes", "=", "<<", ""]})
+def test_what_is_written_reads_as_itself(tree: Any) -> None:
+    text = write_yaml(tree)
     assert read_yaml(text) == tree
+    assert ruamel.yaml.YAML(typ="safe", pure=True).load(text) == tree
 
 
 @given(st.text(st.sampled_from("ab1: -[]{},&*!|>'\"%#?<\n\t~"), max_size=60) | st.text(max_size=60))

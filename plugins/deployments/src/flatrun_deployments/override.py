@@ -11,10 +11,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-import yaml
-
 from flatrun_core.errors import Conflict
 from flatrun_core.ports.docker import Project
+from flatrun_core.yaml_writer import write_yaml
 from flatrun_deployments.compose_file import network_name, networks_of
 from flatrun_deployments.files import Unreadable, atomic_write, read_bytes, storage_errors
 from flatrun_deployments.folder import OVERRIDE, Folder
@@ -55,7 +54,7 @@ def render(folder: Folder, routed: Mapping[str, Sequence[str]], network: str) ->
     content: dict[str, Any] = {"services": services}
     if keys:
         content["networks"] = {key: {"name": name, "external": True} for name, key in keys.items()}
-    text: str = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=1000)
+    text = write_yaml(content)
     return _HEAD + text
 
 

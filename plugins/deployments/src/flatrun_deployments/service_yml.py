@@ -6,9 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 from flatrun_core.errors import Conflict, Invalid
+from flatrun_core.yaml_writer import write_yaml
 from flatrun_deployments.compose_file import DEFAULT_PORT, ComposeFile
 from flatrun_deployments.files import Unreadable, read_bytes
 from flatrun_deployments.metadata_shape import (
@@ -94,8 +93,7 @@ def render_new(values: Mapping[str, Any]) -> str:
     """The text of a new file, documented keys first and in their order, None left out."""
     keys = [*_PUBLIC_ORDER, *(key for key in values if key not in _PUBLIC_ORDER)]
     ordered = {key: _plain(values[key]) for key in keys if values.get(key) is not None}
-    text: str = yaml.safe_dump(ordered, sort_keys=False, allow_unicode=True, width=1000)
-    return text
+    return write_yaml(ordered)
 
 
 def public(metadata: Mapping[str, Any]) -> dict[str, Any]:
