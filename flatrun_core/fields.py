@@ -278,17 +278,28 @@ class AbsolutePath(_Text):
         return Path(text)
 
 
+TOO_SHORT = "Is too short: it could be found by trying."
+
+
 class Secret(String):
     """Text that is taken and never given back.
 
     In settings an empty one in a change means keep, and ``flag`` names the boolean published in its
-    place (``has_<name>`` unless given; empty for none).
+    place (``has_<name>`` unless given; empty for none). With ``shortest`` a text that is not empty
+    has at least that many characters, blanks at its ends not counted.
     """
 
-    def __init__(self, *, flag: str | None = None, **kwargs: Any) -> None:
+    def __init__(self, *, flag: str | None = None, shortest: int = 0, **kwargs: Any) -> None:
         metadata = {**(kwargs.pop("metadata", None) or {}), "secret": True}
         super().__init__(**{"load_only": True, **kwargs, "metadata": metadata})
         self.flag = flag
+        self.shortest = shortest
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        if text and len(text.strip()) < self.shortest:
+            raise ValidationError(TOO_SHORT)
+        return text
 
 
 def is_secret(field: Field[Any]) -> bool:

@@ -83,15 +83,25 @@ class AuthSettings:
     secret_key: str = field(default="", repr=False)
 
 
+SHORTEST_SECRET: Final = 16  # characters
+
+
 class AuthSchema(SettingsSchema):
     """Who gets in without the users plugin."""
 
     dataclass = AuthSettings
     enabled = Boolean(metadata={"description": "Ask for a credential; without, everybody is admin."})
     api_keys = List(
-        Secret(), load_only=True, metadata={"description": "Keys that act as admin, for the first steps."}
+        Secret(shortest=SHORTEST_SECRET),
+        load_only=True,
+        metadata={"description": "Keys that act as admin, for the first steps; 16 characters or more."},
     )
-    secret_key = Secret(metadata={"description": "Signs tokens; empty for a generated one, kept in a file."})
+    secret_key = Secret(
+        shortest=SHORTEST_SECRET,
+        metadata={
+            "description": "Signs tokens, 16 characters or more; empty for a generated one, kept in a file."
+        },
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from flatrun_core.fields import (
+    TOO_SHORT,
     Boolean,
     Field,
     Float,
@@ -39,7 +40,7 @@ _OTHER_VARIABLES = frozenset(
     }
 )
 _SECRET_FILE_LIMIT = 65_536
-_SAFE_MESSAGES = frozenset({"Not a valid string.", "Not a valid list.", "Field may not be null."})
+_SAFE_MESSAGES = frozenset({"Not a valid string.", "Not a valid list.", "Field may not be null.", TOO_SHORT})
 
 
 class Snapshot:

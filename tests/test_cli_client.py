@@ -278,10 +278,12 @@ def ask(session: Session) -> None:
 def test_a_command_finds_address_and_key_in_the_configuration(panel: Panel, tmp_path: Path) -> None:
     port = panel.server_address[1]
     file = tmp_path / "f.yml"
-    file.write_text(f"api: {{host: 0.0.0.0, port: {port}}}\nauth: {{api_keys: [first-key, second-key]}}\n")
+    file.write_text(
+        f"api: {{host: 0.0.0.0, port: {port}}}\nauth: {{api_keys: [first-of-the-keys, second-of-the-keys]}}\n"
+    )
     session = Session(config=file)
     assert CliRunner().invoke(ask, [], obj=session).exit_code == 0
-    assert panel.asked[0][2]["Authorization"] == "Bearer first-key"
+    assert panel.asked[0][2]["Authorization"] == "Bearer first-of-the-keys"
     assert session.api._http is not None
     session.api._http.close()
 

@@ -1,9 +1,12 @@
 """The address a request came from: the peer's, or what configured proxies say of it."""
 
 import ipaddress
+import re
 from collections.abc import Mapping, Sequence
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+_WITH_PORT = re.compile(r"\[(?P<v6>[^\[\]]*)\](?::[0-9]{1,5})?|(?P<v4>[0-9.]+):[0-9]{1,5}")
 
 
 def parse_networks(values: Sequence[str]) -> tuple[Network, ...]:
@@ -12,36 +15,39 @@ def parse_networks(values: Sequence[str]) -> tuple[Network, ...]:
 
 
 def client_address(peer: str, headers: Mapping[str, str], trusted: Sequence[Network]) -> str:
-    """The nearest address of the forwarded chain that no configured proxy owns.
+    """The nearest address of the forwarded chain that no configured proxy owns, in its usual form.
 
     The header is read from the right and only as far as each hop is trusted; from a peer that is
-    not configured it is not read at all.
+    not configured it is not read at all. A hop may carry a port, as some proxies send it.
     """
-    if not _is_trusted(peer, trusted):
+    nearest = _address(peer)
+    if nearest is None:
         return peer
-    chain = [hop.strip() for hop in headers.get("X-Forwarded-For", "").split(",")]
-    nearest = peer
-    for hop in reversed(chain):
-        if not _is_address(hop):
-            break
-        nearest = hop
-        if not _is_trusted(hop, trusted):
-            break
-    return nearest
+    if _is_trusted(nearest, trusted):
+        for hop in reversed(headers.get("X-Forwarded-For", "").split(",")):
+            address = _address(_without_port(hop.strip()))
+            if address is None:
+                break
+            nearest = address
+            if not _is_trusted(nearest, trusted):
+                break
+    return str(nearest)
 
 
-def _is_trusted(text: str, trusted: Sequence[Network]) -> bool:
+def _address(text: str) -> Address | None:
+    """An address; that of IPv4 where it is written as one of IPv6, so that nobody is two."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None) or address
-    return any(mapped in network for network in trusted)
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
 
 
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
+def _without_port(hop: str) -> str:
+    """``192.0.2.1:4711`` and ``[2001:db8::1]:4711`` without what is not the address."""
+    found = _WITH_PORT.fullmatch(hop)
+    return (found["v6"] or found["v4"]) if found else hop
+
+
+def _is_trusted(address: Address, trusted: Sequence[Network]) -> bool:
+    return any(address in network for network in trusted)

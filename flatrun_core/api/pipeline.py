@@ -169,7 +169,7 @@ class Pipeline:
     def _client_ip(self) -> str:
         peer = request.remote_addr or ""
         proxies = self._panel.settings.snapshot.of(ApiSettings).trusted_proxies
-        return client_address(peer, dict(request.headers), self._networks(proxies)) if proxies else peer
+        return client_address(peer, dict(request.headers), self._networks(proxies))
 
     # --- record ---
 

@@ -28,7 +28,7 @@ def test_variables_are_read_as_the_type_of_their_key(load: Any, database_type: A
             "FLATRUN_API__ALLOWED_ORIGINS": '["https://a.example", "https://b.example"]',
             "FLATRUN_API__TRUSTED_PROXIES": "10.0.0.1, ::1,",
             "FLATRUN_PLUGINS__DISABLED": "",
-            "FLATRUN_AUTH__API_KEYS": "one,22222",
+            "FLATRUN_AUTH__API_KEYS": "first-of-the-keys,1234567890123456",
             "FLATRUN_INFRASTRUCTURE__DATABASE__WAIT": "5m",
             "FLATRUN_INFRASTRUCTURE__DATABASE__ROOT_PASSWORD": "12345",
             "PATH": "/bin",
@@ -39,7 +39,7 @@ def test_variables_are_read_as_the_type_of_their_key(load: Any, database_type: A
     assert snapshot.of(ApiSettings).enable_cors is True
     assert snapshot.of(ApiSettings).allowed_origins == ("https://a.example", "https://b.example")
     assert snapshot.of(ApiSettings).trusted_proxies == ("10.0.0.1", "::1")
-    assert snapshot.of(AuthSettings).api_keys == ("one", "22222")
+    assert snapshot.of(AuthSettings).api_keys == ("first-of-the-keys", "1234567890123456")
     assert snapshot.of(database_type) == database_type(wait=timedelta(minutes=5), root_password="12345")
     assert snapshot.fixed["api.host"] == "the environment variable FLATRUN_API__HOST"
     assert snapshot.warnings == ()

@@ -39,3 +39,18 @@ def test_no_secret_shows_in_what_is_printed_or_published(load: Any, source: Any)
     shown += [repr(snapshot.of(kind)) for kind in (PanelSettings, AuthSettings)]
     for one in shown:
         assert "hunter22" not in one
+
+
+@pytest.mark.parametrize(
+    "key", ["x", "fifteen letters", "' '", "'    hunter22    '", "'\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t'"]
+)
+def test_a_key_that_could_be_found_by_trying_is_refused_with_the_reason(key: str, problems: Any) -> None:
+    text = f"auth: {{api_keys: [{SECRET}, {key}], secret_key: {key}}}"
+    assert problems(text) == [
+        "auth.api_keys.1: Is too short: it could be found by trying.",
+        "auth.secret_key: Is too short: it could be found by trying.",
+    ]
+
+
+def test_empty_keys_are_none(load: Any) -> None:
+    assert load("auth: {api_keys: [''], secret_key: ''}").of(AuthSettings).secret_key == ""
