@@ -86,7 +86,9 @@ def _parse(req: Request) -> dict[str, Any] | None:
             "The request body must be JSON with Content-Type: application/json", code="INVALID_BODY"
         )
     try:
-        body = json.loads(raw, parse_constant=_refuse_constant, parse_int=_integer)
+        # Decoded here: of bytes json would take UTF-16 and UTF-32 too. A mark before the text is left out.
+        text = raw.decode("utf-8-sig")
+        body = json.loads(text, parse_constant=_refuse_constant, parse_int=_integer)
         json.dumps(body, ensure_ascii=False).encode()  # refuses lone surrogates, which no storage takes
     except RecursionError as exc:
         raise Invalid("The request body is nested too deeply", code="INVALID_BODY") from exc

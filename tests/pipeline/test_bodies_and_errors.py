@@ -19,6 +19,8 @@ from flask import Flask
         (b'{"name": NaN}', "application/json", "INVALID_BODY"),
         (b'{"name": "\\ud800"}', "application/json", "INVALID_BODY"),
         (b'{"name": "\xff"}', "application/json", "INVALID_BODY"),
+        ('{"name": "x"}'.encode("utf-16"), "application/json", "INVALID_BODY"),
+        ('{"name": "x"}'.encode("utf-32-be"), "application/json", "INVALID_BODY"),
         (b"[" * 200_000, "application/json", "INVALID_BODY"),
         (b'{"name": "x", "count": ' + b"9" * 5000 + b"}", "application/json", "INVALID_BODY"),
         (b"{}", "application/json", "VALIDATION_ERROR"),
