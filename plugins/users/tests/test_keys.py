@@ -40,13 +40,13 @@ def john(house: Any) -> Any:
     return house.person("john")
 
 
-@pytest.mark.parametrize("number", [0, -1, 999, 2**31, 2**63, -(2**63) - 1, 2**64, 10**40])
+@pytest.mark.parametrize("number", [0, -1, 999, 2**31, 2**63, -(2**63) - 1, 2**64, 10**39])
 def test_an_owner_that_no_account_can_be_is_not_found(house: Any, number: int) -> None:
     refused(house.admin.post("/api/apikeys", json={"name": "CI", "user_id": number}), 404, "USER_NOT_FOUND")
     assert house.key_rows() == []
 
 
-@pytest.mark.parametrize("seconds", [0, 59, 315_360_001, 2**31, 2**63, 2**64, -(2**64), 10**40])
+@pytest.mark.parametrize("seconds", [0, 59, 315_360_001, 2**31, 2**63, 2**64, -(2**64), 10**39])
 def test_a_time_that_no_key_can_have_is_refused(john: Any, seconds: int) -> None:
     refused(john.post("/api/apikeys", json={"name": "CI", "expires_in": seconds}), 400, "VALIDATION_ERROR")
 
