@@ -215,6 +215,41 @@ def test_a_viewer_by_role_does_not_become_an_operator(house: Any) -> None:
     denied(house.session(number).put(f"/api/users/{number}", json={"role": "operator"}))
 
 
+@pytest.mark.parametrize("change", [{"password": "secure-password"}, {"password": "short"}, {"totp": False}])
+def test_not_even_an_administrator_resets_himself(house: Any, change: Any) -> None:
+    number = house.user("boss", "admin")
+    before = house.row(number)
+    session = house.session(number)
+    text = house.key_text(session)
+    answer = session.put(f"/api/users/{number}", json={**change, "email": "a@example.com"})
+    denied(answer)
+    assert "/api/users/me" in answer.get_json()["error"]
+    for client in (house.key(session), house.session_of_key(text)):
+        denied(client.put(f"/api/users/{number}", json=change))
+    after = house.row(number)
+    assert (after.password_hash, after.email) == (before.password_hash, "")
+    assert session.put(f"/api/users/{number}", json={"email": "a@example.com"}).status_code == 200
+    assert house.admin.put(f"/api/users/{number}", json={"totp": False}).status_code == 200
+
+
+@pytest.mark.parametrize("role", ["admin", "operator"])
+@pytest.mark.parametrize("limits", [{}, {"permissions": STAFF}])
+def test_a_key_changes_nothing_of_its_owner(house: Any, role: str, limits: Any) -> None:
+    number = house.user("owner", role, permissions=CLERK)
+    owner = house.session(number)
+    text = house.key_text(owner, **limits)
+    before = owner.get("/api/users/me").get_json()["user"]
+    for client in (house.key(owner, **limits), house.session_of_key(text)):
+        for change in (
+            {"email": "a@example.com"},
+            {"username": "other"},
+            {"is_active": False},
+            {"role": "viewer"},
+        ):
+            denied(client.put(f"/api/users/{number}", json=change))
+    assert owner.get("/api/users/me").get_json()["user"] == before
+
+
 def test_nobody_gives_himself_deployments(house: Any) -> None:
     house.deployment("blog")
     house.deployment("shop")

@@ -89,22 +89,24 @@ class Accounts:
             return shown(made, 0)
 
     def update(self, identity: Identity, user_id: int, wanted: Mapping[str, Any]) -> Changed:
-        """Change what is named; ``password`` and ``totp`` False are an administrator's reset.
+        """Change what is named; ``password`` and ``totp`` False are a reset, of somebody else's.
 
-        Deactivation ends every session, a new password all but the one it was set in. Refuses as
-        ``create`` does, and 404 ``USER_NOT_FOUND``, 409 ``LAST_ADMIN``.
+        Deactivation and a new password end every session. Refuses as ``create`` does, and 404
+        ``USER_NOT_FOUND``, 409 ``LAST_ADMIN``.
         """
         caller = caller_of(identity)
+        if user_id == caller.user_id:
+            _check_own(caller, wanted)
         columns = self._columns(caller, user_id, wanted)
         with _one_of_a_name(), self._database.atomic():
             admins = User.lock_admins(ADMIN)
             row = existing(user_id, lock=True)
             changed = {name: value for name, value in columns.items() if getattr(row, name) != value}
             named = set(changed) | ({"totp"} if "totp" in wanted else set())
-            self._check_update(caller, row, changed, named)
+            self._check_update(caller.rights, row, changed, named)
             if _loses_admin(row, changed):
                 check_not_last(admins, row.id)
-            self._apply(row, changed, named, keep=caller.session_id if row.id == caller.user_id else None)
+            self._apply(row, changed, named)
             fields = tuple(sorted(name.removesuffix("_hash") for name in named))
             return Changed(shown(row, Grant.count_of(user_id)), fields)
 
@@ -140,14 +142,11 @@ class Accounts:
         return columns
 
     def _check_update(
-        self, caller: Caller, row: Any, changed: Mapping[str, Any], named: Collection[str]
+        self, mine: Rights, row: Any, changed: Mapping[str, Any], named: Collection[str]
     ) -> None:
-        mine = caller.rights
         if mine.is_admin:
             return
         bounds.check_target(mine, row.role)
-        if row.id == caller.user_id and not {"password_hash", "totp"}.isdisjoint(named):
-            raise Forbidden("Change your own password and second factor below /api/users/me")
         grants = Grant.levels_of(row.id)
         before = self._rights(row.role, row.permissions, grants)
         if changed.get("is_active") or not _HANDS_OVER.isdisjoint(named):
@@ -155,17 +154,13 @@ class Accounts:
         role, permissions = changed.get("role", row.role), changed.get("permissions", row.permissions)
         bounds.check_gift(mine, before, self._rights(role, permissions, grants))
 
-    def _apply(
-        self, row: Any, changed: Mapping[str, Any], named: Collection[str], *, keep: int | None
-    ) -> None:
+    def _apply(self, row: Any, changed: Mapping[str, Any], named: Collection[str]) -> None:
         if named:
             row.change(**changed)
         if "totp" in named:
             self._totp.reset(row.id)
-        if changed.get("is_active") is False:
+        if changed.get("is_active") is False or "password_hash" in named:
             self._sessions.revoke_of_user(row.id)
-        elif "password_hash" in named:
-            self._sessions.revoke_of_user(row.id, keep=keep)
 
     def _rights(self, role: str, permissions: Collection[str], grants: Mapping[str, int]) -> Rights:
         return bounds.account_rights(self._catalogue, role, permissions, grants)
@@ -194,6 +189,14 @@ def existing(user_id: int, *, lock: bool = False) -> Any:
     if row is None:
         raise NotFound("User not found", code="USER_NOT_FOUND")
     return row
+
+
+def _check_own(caller: Caller, wanted: Collection[str]) -> None:
+    """403 for what is changed below ``/api/users/me``, by proof; and for whatever a key asks."""
+    if caller.api_key_id is not None:
+        raise Forbidden(bounds.NOT_BY_KEY)
+    if not {"password", "totp"}.isdisjoint(wanted):
+        raise Forbidden("Change your own password and second factor below /api/users/me")
 
 
 def check_not_last(admins: Collection[int], user_id: int) -> None:

@@ -12,6 +12,7 @@ from flatrun_core.ports.auth import PermissionCatalogue
 from flatrun_users.effective import ADMIN, Rights, of_account, rank
 
 ADMINS_ONLY: Final = "Only administrators may create or change administrators"
+NOT_BY_KEY: Final = "API keys cannot change the account of their owner"
 
 
 def covers(mine: Rights, other: Rights) -> bool:

@@ -6,6 +6,7 @@ from flatrun_core import Forbidden, Invalid, PluginContext, ServiceKey
 from flatrun_core.ports.auth import PERMISSIONS, Identity
 from flatrun_core.ports.storage import DATABASE
 from flatrun_users.accounts import Account, existing, shown
+from flatrun_users.bounds import NOT_BY_KEY
 from flatrun_users.caller import Caller, caller_of
 from flatrun_users.grants import Access, readable_access
 from flatrun_users.models import Grant
@@ -80,7 +81,7 @@ class OwnAccount:
 def _person(caller: Caller) -> int:
     """The caller's account; 403 unless it is he himself, and not a key, who asks."""
     if caller.api_key_id is not None:
-        raise Forbidden("API keys cannot change the account of their owner")
+        raise Forbidden(NOT_BY_KEY)
     if caller.user_id is None:
         raise Forbidden("There is no account behind this credential")
     return caller.user_id

@@ -110,7 +110,9 @@ class UserView(MethodView):
 
         Effective on the next request. The last active administrator can be neither demoted nor
         deactivated. Nobody but an administrator may touch administrators, give more than he holds, or
-        rename, revive or reset accounts that may do more than he.
+        rename, revive or reset accounts that may do more than he. Your own password and second factor
+        are changed below `/api/users/me`, also by administrators, and an API key changes nothing of
+        its owner.
         """
         changed = service(ACCOUNTS).update(identity(), row_id(user_id), body)
         record_facts(changed=list(changed.fields))
