@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flatrun_audit.canonical import ZERO, text_of
-from flatrun_audit.drafting import drafted
-from flatrun_audit.redaction import DIGESTED, SECRET, VARIABLES, redacted, redacted_query, secrets_in
+from flatrun_audit.drafting import begun, drafted
+from flatrun_audit.hiding import SECRET
+from flatrun_audit.process import this_process
+from flatrun_audit.redaction import DIGESTED, VARIABLES, redacted, redacted_query, secrets_in
 from flatrun_audit.settings import AuditSettings
 from flatrun_core.ports.auth import Actor, RecordedOutcome, RecordedRequest
 
@@ -21,7 +23,9 @@ def digest(text: str) -> dict[str, Any]:
 
 
 KEYS = """password PassWord db_passwd client-secret X-Auth-Token api_key apiKey API-Key apikey Authorization
-registry_credential private_key privateKey set.cookie passphrase pass_phrase pwd totp_code recovery_code"""
+registry_credential private_key privateKey set.cookie passphrase pass_phrase pwd totp_code recovery_code
+bearer Bearer jwt userJwt JWT otp OTP smsOtp otp_value pin PIN card-pin pinCode signature sig url_sig
+access_key awsAccessKey ssh_key sshKeys pass db_pass passcode x-auth X-Auth-User recovery_codes"""
 WIDE = "".join(chr(ord(letter) + 0xFEE0) for letter in "password")
 
 
@@ -99,7 +103,24 @@ def test_names_and_passwords_in_urls_are_hidden(text: str, kept: str) -> None:
 
 
 def test_what_is_not_secret_is_kept_as_it_is() -> None:
-    body = {"name": "blog", "port": 8080, "auto_start": True, "note": None, "rate": 0.5, "names": ["ä", "\n"]}
+    body = {
+        "shipping": 1,
+        "footprint": "x",
+        "compass": "n",
+        "passenger": "p",
+        "author": "ada",
+        "mapping": "m",
+        "link": "https://host/a?page=2&sort=name#part",
+        "text": "[not json] a=b",
+        "bypass": 1,
+        "spinning": 1,
+        "name": "blog",
+        "port": 8080,
+        "auto_start": True,
+        "note": None,
+        "rate": 0.5,
+        "names": ["ä", "\n"],
+    }
     assert json.loads(redacted(body)) == body
 
 
@@ -217,3 +238,77 @@ def test_no_secret_is_anywhere_in_the_event(made: tuple[Any, set[str]], method: 
     text = text_of(drafted(request, outcome, AuditSettings()).entry(1, ZERO))
     assert [secret for secret in hidden if secret in text] == []
     assert json.loads(text)["metadata"]["query"]["page"] == "1"
+
+
+KEY = "flatrun_" + "aB3-_" * 8 + "xyz"
+ELSEWHERE = [
+    {"note": f"it is {KEY}."},
+    {"notes": [[f"({KEY})"]]},
+    {KEY: 1},
+    {"env": [f"{KEY}=x", {"key": KEY, "value": "x"}]},
+    {"url": f"https://host/?x={KEY}"},
+    {"url": "https://host/a?page=1&token=hunter22"},
+    {"url": "https://host/a#access_token=hunter22&x=1"},
+    {"url": "https://host/a?key=hunter22"},
+    {"url": "https://host/a;password=hunter22"},
+    {"url": "https://host/a?api%5Fkey=hunter22"},
+    {"form": "password=hunter22&name=x"},
+    {"json": '{"a": [{"password": "hunter22"}]}'},
+    {"json": '\n [{"key": "A", "value": "hunter22"}]'},
+    {"json": json.dumps({"again": json.dumps({"pin": "hunter22"})})},
+    {"json": json.dumps({"pin": "hunter22", "rest": "x" * 100_000})},
+    {"json": "[" * 90_000 + '"hunter22"'},
+]
+
+
+@pytest.mark.parametrize("body", ELSEWHERE, ids=range(len(ELSEWHERE)))
+def test_a_secret_is_found_by_its_shape_and_within_other_texts(body: Any) -> None:
+    text = redacted(body)
+    assert "hunter22" not in text
+    assert KEY not in text
+    assert json.loads(text)
+
+
+def test_json_within_a_text_stays_readable_where_it_has_no_secret() -> None:
+    body = {"json": '{"name": "x", "pin": "1234"}'}
+    assert json.loads(redacted(body)) == {"json": '{"name":"x","pin":"[REDACTED]"}'}
+    assert "1234" in secrets_in(body)
+
+
+@pytest.mark.parametrize(
+    ("query", "kept"),
+    [
+        ("a=b;password=hunter22", {"a": "b;password=[REDACTED]"}),
+        (f"a={KEY}", {"a": "[REDACTED]"}),
+        (f"{KEY}=1", {"[REDACTED]": "1"}),
+        ('filter={"token":"hunter22"}', {"filter": '{"token":"[REDACTED]"}'}),
+        ("next=https%3A%2F%2Fhost%2F%3Ftoken%3Dhunter22", {"next": "https://host/?token=[REDACTED]"}),
+        (
+            "pin=1&bearer=2&jwt=3&otp=4&sig=5",
+            dict.fromkeys(("pin", "bearer", "jwt", "otp", "sig"), "[REDACTED]"),
+        ),
+    ],
+)
+def test_secrets_in_a_query_are_hidden_however_they_stand_there(query: str, kept: dict[str, str]) -> None:
+    assert redacted_query(query) == kept
+
+
+def test_a_key_of_the_panel_is_in_no_field_of_an_event() -> None:
+    request = RecordedRequest(
+        "r1", "PUT", f"/api/things/{KEY}", "/api/things/<thing>", f"a={KEY}", "things.change", "thing", KEY,
+        Actor("user", KEY, KEY), None, "10.0.0.1", f"curl/8 {KEY}", 1_700_000_000.5, True, False, {"x": KEY},
+    )  # fmt: skip
+    outcome = RecordedOutcome(400, 3, error=f"No {KEY}", metadata={"a": [KEY], KEY: 1}, resource_id=KEY)
+    entry = drafted(request, outcome, AuditSettings()).entry(1, ZERO)
+    assert KEY not in text_of(entry)
+    assert entry.path == "/api/things/[REDACTED]"
+    assert KEY not in str(begun(request, this_process()))
+
+
+def test_a_code_is_a_secret_wherever_totp_is_spoken_of() -> None:
+    assert json.loads(redacted({"code": "123456"}, action="account.totp.confirm")) == {"code": "[REDACTED]"}
+
+
+def test_a_secret_that_stood_within_a_text_is_taken_out_of_the_error() -> None:
+    body = {"url": "https://host/?token=hunter22", "json": '{"pin": "98765"}'}
+    assert {"hunter22", "98765"} <= secrets_in(body)

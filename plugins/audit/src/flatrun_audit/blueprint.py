@@ -37,7 +37,6 @@ _EXPORTED = {
 }
 
 
-
 @blp.before_request
 def _need_enabled() -> None:
     """503 comes before anything is said of the request's values."""

@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Any, Final, NamedTuple
 
+from flatrun_audit.hiding import hidden
+
 ZERO: Final = "0" * 64
 """What the first event has in place of the hash before it."""
 
@@ -94,7 +96,8 @@ def metadata_text(facts: Mapping[str, Any]) -> str:
     """Facts as canonical JSON.
 
     Numbers that not every program reads alike (fractions, integers beyond 2**53) become text, as
-    does whatever is no JSON; what is longer than 20,000 characters is left out, and said so.
+    does whatever is no JSON. What ``hidden`` knows is replaced; what is longer than 20,000 characters
+    is left out, and said so.
     """
     text = canonical(_plain(facts, 0))
     return text if len(text) <= MAX_METADATA else canonical({"left_out": f"{len(text)} characters"})
@@ -117,7 +120,7 @@ def _plain(value: Any, depth: int) -> Any:
 
 
 def _storable(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()
+    return hidden(text).encode("utf-8", "replace").decode()
 
 
 def microseconds(moment: datetime) -> int:

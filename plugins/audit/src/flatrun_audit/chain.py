@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from flatrun_audit.canonical import Entry, metadata_text, sealed
+from flatrun_audit.hiding import hidden
 from flatrun_audit.models import Event, Head
 from flatrun_audit.texts import clean
 from flatrun_core import ServiceKey
@@ -45,28 +46,28 @@ class Draft:
         return sealed(
             Entry(
                 action=clean(self.action, NAME),
-                actor_id=clean(self.actor.id, NAME),
-                actor_name=clean(self.actor.name, NAME),
+                actor_id=clean(hidden(self.actor.id), NAME),
+                actor_name=clean(hidden(self.actor.name), NAME),
                 actor_type=clean(self.actor.type, SHORT),
                 api_key_prefix=clean(self.actor.key_prefix, SHORT),
                 client_ip=clean(self.client_ip, 64),
-                error_message=clean(self.error_message, LONG),
+                error_message=clean(hidden(self.error_message), LONG),
                 event_id=str(uuid.uuid4()),
                 hash="",
                 id=number,
                 metadata=metadata_text(self.metadata),
                 method=clean(self.method, 16),
-                path=clean(self.path, LONG),
+                path=clean(hidden(self.path), LONG),
                 prev_hash=prev_hash,
                 request_body=self.request_body,
                 request_id=clean(self.request_id, 64),
-                resource_id=clean(self.resource_id, 255),
+                resource_id=clean(hidden(self.resource_id), 255),
                 resource_type=clean(self.resource_type, NAME),
                 response_status=self.response_status,
                 response_time_ms=max(0, min(self.response_time_ms, 2**53)),
                 success=self.success,
                 timestamp=self.timestamp,
-                user_agent=clean(self.user_agent, 255),
+                user_agent=clean(hidden(self.user_agent), 255),
             )
         )
 

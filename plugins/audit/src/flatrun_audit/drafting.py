@@ -3,11 +3,12 @@
 from typing import Any, Final
 
 from flatrun_audit.chain import Draft
+from flatrun_audit.hiding import hidden
 from flatrun_audit.models import Begun
 from flatrun_audit.process import Process
 from flatrun_audit.redaction import redacted, redacted_query, secrets_in, without
 from flatrun_audit.settings import AuditSettings
-from flatrun_audit.texts import clean, without_user_info
+from flatrun_audit.texts import clean
 from flatrun_core.ports.auth import RecordedEvent, RecordedOutcome, RecordedRequest
 
 UNAUTHENTICATED: Final = 401
@@ -80,14 +81,14 @@ def begun(request: RecordedRequest, process: Process) -> Begun:
         clean(request.request_id, 64),
         _microseconds(request.started),
         clean(actor.type, 32),
-        clean(actor.id, 100),
-        clean(actor.name, 100),
+        clean(hidden(actor.id), 100),
+        clean(hidden(actor.name), 100),
         clean(actor.key_prefix, 32),
         clean(action_of(request), 100),
         clean(request.method, 16),
-        clean(request.path, 1000),
+        clean(hidden(request.path), 1000),
         clean(request.resource_type, 100),
-        clean(request.resource_id, 255),
+        clean(hidden(request.resource_id), 255),
         clean(request.client_ip, 64),
         host=process.host,
         pid=process.pid,
@@ -104,7 +105,7 @@ def noted(event: RecordedEvent, moment: int) -> Draft:
         resource_type=event.resource_type,
         resource_id=event.resource_id,
         success=not event.error,
-        error_message=without_user_info(event.error),
+        error_message=event.error,
         metadata=event.metadata,
     )
 
@@ -121,4 +122,4 @@ def _error(text: str, body: Any, action: str) -> str:
     """The answer's sentence, which may repeat what was sent."""
     if not text:
         return ""
-    return without_user_info(without(text, secrets_in(body, action=action)))
+    return without(text, secrets_in(body, action=action))

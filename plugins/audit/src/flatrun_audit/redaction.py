@@ -6,36 +6,20 @@ costs no more than what is kept of it. Redaction comes first, cutting after.
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
-from flatrun_audit.texts import REDACTED, bare, clean, clean_lines, without_user_info
+from flatrun_audit.hiding import hidden, is_secret_name, json_within, secret_parts
+from flatrun_audit.texts import REDACTED, bare, clean, clean_lines
 
 LIMIT: Final = 10_000
 MAX_DEPTH: Final = 32
 TOO_DEEP: Final = "[TOO DEEP]"
 MAX_KEY: Final = 200
 MAX_QUERY: Final = 20
-
-SECRET: Final = (
-    "password",
-    "passwd",
-    "passphrase",
-    "pwd",
-    "secret",
-    "token",
-    "apikey",
-    "authorization",
-    "credential",
-    "privatekey",
-    "cookie",
-    "totp",
-    "otpcode",
-    "recoverycode",
-)
-"""A key with one of these in it, as ``bare`` writes it, hides its value."""
+MIN_SECRET: Final = 4
 
 DIGESTED: Final = frozenset(
     {"compose", "composecontent", "composefile", "content", "contents", "filecontent", "sql", "query"}
@@ -73,8 +57,8 @@ def redacted_query(query: str) -> dict[str, str]:
         return {"": "[TOO MANY]"}
     found: dict[str, str] = {}
     for name, value in pairs[:MAX_QUERY]:
-        kept = REDACTED if _is_secret(bare(name), True, frozenset()) else without_user_info(value)
-        found[clean(name, MAX_KEY)] = clean(kept, MAX_KEY)
+        kept = REDACTED if _is_secret(name, True, frozenset()) else _redacted_text(value)
+        found[clean(hidden(name), MAX_KEY)] = clean(kept, MAX_KEY)
     return found
 
 
@@ -84,18 +68,19 @@ def secrets_in(body: Any, *, action: str = "") -> set[str]:
     found: set[str] = set()
     waiting: list[tuple[Any, bool]] = [(body, False)]
     while waiting:
-        value, hidden = waiting.pop()
+        value, hides = waiting.pop()
         if isinstance(value, str):
-            if hidden and len(value) >= 4:  # noqa: PLR2004 - a shorter one is part of ordinary words
-                found.add(value)
+            found.update(_long_enough([value] if hides else secret_parts(value)))
+            if not hides and (inner := _inner(value)) is not None:
+                waiting.append((inner, False))
         elif isinstance(value, Mapping):
             names = _names(value)
             waiting.extend(
-                (item, (hidden and not _is_label(bare(key), names)) or _hides(bare(key), keys, names))
+                (item, (hides and not _is_label(bare(key), names)) or _hides(key, keys, names))
                 for key, item in value.items()
             )
         elif isinstance(value, list):
-            waiting.extend((item, hidden) for item in value)
+            waiting.extend((item, hides) for item in value)
     return found
 
 
@@ -106,18 +91,40 @@ def without(text: str, secrets: set[str]) -> str:
     return text
 
 
+def _long_enough(texts: Iterable[str]) -> Iterator[str]:
+    """Those of four characters or more: a shorter one is part of ordinary words."""
+    return (text for text in texts if len(text) >= MIN_SECRET)
+
+
+def _inner(text: str) -> Any:
+    try:
+        return json_within(text)
+    except ValueError:  # only its digest is kept
+        return None
+
+
+def _redacted_text(text: str) -> str:
+    """A text by itself, of a query or the like, without its secrets."""
+    try:
+        inner = json_within(text)
+    except ValueError:
+        return REDACTED
+    return hidden(text) if inner is None else redacted(inner)
+
+
 def _about_keys(action: str) -> bool:
-    return bare(action.partition(".")[0]) in _KEY_ACTIONS
+    return bare(action.partition(".")[0]) in _KEY_ACTIONS or "totp" in action
 
 
-def _hides(name: str, keys: bool, names: frozenset[str]) -> bool:
-    return _is_secret(name, keys, names) or name in VARIABLES or name in DIGESTED
+def _hides(key: str, keys: bool, names: frozenset[str]) -> bool:
+    return _is_secret(key, keys, names) or bare(key) in VARIABLES or bare(key) in DIGESTED
 
 
-def _is_secret(name: str, keys: bool, names: frozenset[str]) -> bool:
+def _is_secret(key: str, keys: bool, names: frozenset[str]) -> bool:
     """Whether the value below a key is a secret; ``names`` are the keys that stand beside it."""
-    if any(part in name for part in SECRET):
+    if is_secret_name(key):
         return True
+    name = bare(key)
     return (name == "value" and "key" in names) or (keys and name in ("key", "code"))
 
 
@@ -141,7 +148,7 @@ class _Writer:
     def value(self, value: Any, depth: int) -> None:
         """Any JSON value."""
         if isinstance(value, str):
-            self._text(without_user_info(value))
+            self._string(value, depth)
         elif not isinstance(value, Mapping | list):
             self._write(json.dumps(value, default=str))
         elif depth >= MAX_DEPTH:
@@ -150,10 +157,26 @@ class _Writer:
             self._list(value, depth, self.value)
         else:
             names = _names(value)
-            self._object(value, lambda key, item: self._member(bare(key), item, depth + 1, names))
+            self._object(value, lambda key, item: self._member(key, item, depth + 1, names))
 
-    def _member(self, name: str, item: Any, depth: int, names: frozenset[str]) -> None:
-        if _is_secret(name, self._keys, names):
+    def _string(self, text: str, depth: int) -> None:
+        """A text; one that is JSON itself is looked through like any other."""
+        try:
+            inner = json_within(text)
+        except ValueError:
+            self._digest(text)
+            return
+        if inner is None:
+            self._text(hidden(text))
+            return
+        within = _Writer(keys=self._keys)
+        with suppress(_LongEnough):
+            within.value(inner, depth + 1)
+        self._text("".join(within.pieces)[:LIMIT])
+
+    def _member(self, key: str, item: Any, depth: int, names: frozenset[str]) -> None:
+        name = bare(key)
+        if _is_secret(key, self._keys, names):
             self._text(REDACTED)
         elif name in VARIABLES:
             self._variables(item, depth)
@@ -176,13 +199,13 @@ class _Writer:
             names = _names(item)
             self._object(item, lambda key, inner: self._labelled(bare(key), inner, names))
         elif isinstance(item, str) and "=" in item:
-            self._text(item.partition("=")[0][:MAX_KEY] + "=" + REDACTED)
+            self._text(hidden(item.partition("=")[0])[:MAX_KEY] + "=" + REDACTED)
         else:
             self._text(REDACTED)
 
     def _labelled(self, name: str, inner: Any, names: frozenset[str]) -> None:
         kept = isinstance(inner, str) and _is_label(name, names)
-        self._text(inner[:MAX_KEY] if kept else REDACTED)
+        self._text(hidden(inner)[:MAX_KEY] if kept else REDACTED)
 
     def _list(self, items: Sequence[Any], depth: int, write: Callable[[Any, int], None]) -> None:
         self._write("[")
@@ -195,7 +218,9 @@ class _Writer:
     def _object(self, value: Mapping[str, Any], write: Callable[[str, Any], None]) -> None:
         self._write("{")
         for index, (key, item) in enumerate(value.items()):
-            self._write(("," if index else "") + json.dumps(clean(key, MAX_KEY), ensure_ascii=False) + ":")
+            self._write(
+                ("," if index else "") + json.dumps(clean(hidden(key), MAX_KEY), ensure_ascii=False) + ":"
+            )
             write(key, item)
         self._write("}")
 
