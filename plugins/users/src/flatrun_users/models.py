@@ -376,10 +376,11 @@ class LoginAttempt(Model):
         indexes = ((("client_ip", "at"), False),)
 
     @classmethod
-    def of_address(cls, client_ip: str, since: datetime) -> list[tuple[str, datetime]]:
-        """Names and times of the attempts from an address, oldest first."""
-        query = cls.select(cls.username_key, cls.at).where((cls.client_ip == client_ip) & (cls.at > since))
-        rows: list[tuple[str, datetime]] = list(query.order_by(cls.at).tuples())  # type: ignore[arg-type]
+    def of_address(cls, client_ip: str, since: datetime, until: datetime) -> list[tuple[str, datetime]]:
+        """Names and times of the attempts from an address after ``since`` up to ``until``, oldest first."""
+        wanted = (cls.client_ip == client_ip) & (cls.at > since) & (cls.at <= until)
+        query = cls.select(cls.username_key, cls.at).where(wanted).order_by(cls.at)
+        rows: list[tuple[str, datetime]] = list(query.tuples())  # type: ignore[arg-type]
         return rows
 
     @classmethod

@@ -9,7 +9,8 @@ An attempt is written down before it is known whether it is right, and taken bac
 many arrive at once, and in whatever process, no more are tried than there may be failures. Attempts
 from one address take turns, so that right ones are never refused because of one another.
 
-An IPv6 address counts as the /64 it is in, because one host has all of those.
+An IPv6 address counts as the /64 it is in, because one host has all of those. Attempts that are
+stamped ahead of the clock, which was set back since, count no more.
 """
 
 import ipaddress
@@ -26,6 +27,7 @@ from flatrun_core.ports.storage import PanelStore
 from flatrun_users.models import LoginAttempt
 
 WINDOW: Final = timedelta(minutes=5)
+SKEW: Final = timedelta(minutes=1)  # how far the clocks of panels that share a database may differ
 OF_NAME: Final = 5
 OF_ADDRESS: Final = 30
 KEYS: Final = ""  # in the place of a name: attempts with an API key
@@ -78,7 +80,8 @@ class Throttle:
     def forget(self) -> int:
         """Delete attempts that count no more; how many rows went."""
         with self._database.atomic():
-            return LoginAttempt.drop(LoginAttempt.at <= now() - WINDOW)
+            moment = now()
+            return LoginAttempt.drop(~LoginAttempt.at.between(moment - WINDOW, moment + SKEW))
 
     def _reserve(self, source: str, name: str) -> int:
         moment = now()
@@ -117,7 +120,7 @@ def name_of(username: str) -> str:
 
 
 def _refuse_beyond(source: str, name: str, moment: datetime, *, reserved: int) -> None:
-    found = LoginAttempt.of_address(source, moment - WINDOW)
+    found = LoginAttempt.of_address(source, moment - WINDOW, moment + SKEW)
     of_name = [at for other, at in found if other == name]
     of_others = [at for other, at in found if other != KEYS]
     limits = [(of_name, OF_ADDRESS)] if name == KEYS else [(of_name, OF_NAME), (of_others, OF_ADDRESS)]

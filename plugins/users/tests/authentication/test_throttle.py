@@ -249,6 +249,30 @@ def test_the_timer_deletes_what_counts_no_more(
     assert attempts(house) == 1
 
 
+def test_failures_ahead_of_a_clock_that_was_set_back_count_no_more_and_are_deleted(
+    door: Any, house: Any, later: Callable[[timedelta], None], run_timer: Callable[..., None]
+) -> None:
+    for _ in range(5):
+        door("anna", "wrong")
+    later(timedelta(hours=-2))
+    assert door.outcomes("bert", "wrong") == "INVALID_CREDENTIALS"
+    run_timer(house.app, "users.forget_attempts")
+    assert attempts(house) == 1
+    for _ in range(5):
+        door("anna", "wrong")
+    later(timedelta(hours=-2))
+    assert door.outcomes("anna") == "OK"
+
+
+def test_failures_that_a_panel_whose_clock_is_a_little_ahead_wrote_down_count(
+    door: Any, later: Callable[[timedelta], None]
+) -> None:
+    for _ in range(5):
+        door("anna", "wrong")
+    later(timedelta(seconds=-40))
+    assert door.outcomes("anna") == "RATE_LIMITED"
+
+
 def test_turns_are_forgotten_when_nobody_waits_for_them(throttle: Throttle) -> None:
     for n in range(10):
         with throttle.attempt(f"192.0.2.{n}", KEYS):
