@@ -61,7 +61,7 @@ class Login(MethodView):
         if not service(AUTHENTICATION).enabled:
             return {"token": "", "message": _DISABLED}
         given = Given(**body)
-        record_facts(actor=given.actor)
+        record_facts(actor=service(LOGINS).attempted(given))
         done = service(LOGINS).log_in(given, Client(client_ip(), request.headers.get("User-Agent", "")))
         record_facts(actor=done.actor)
         return _answer(done)

@@ -5,6 +5,7 @@ checked is checked again in the transaction that opens the session, so that a pa
 account deactivated meanwhile lets nobody in.
 """
 
+import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -13,6 +14,7 @@ from flatrun_core import Invalid, Level, PluginContext, ServiceKey, Unauthentica
 from flatrun_core.db import now
 from flatrun_core.ports.auth import PERMISSIONS, Actor
 from flatrun_core.ports.storage import DATABASE
+from flatrun_users.account_schemas import USERNAME
 from flatrun_users.authentication import AUTHENTICATION, KEY_SHAPE, UNSCOPED, static_actor
 from flatrun_users.effective import Rights
 from flatrun_users.keys import key_digest
@@ -26,6 +28,7 @@ from flatrun_users.totp import TOTP
 # How often a login begins anew because the account changed while its password was compared.
 _TRIES: Final = 3
 _MAX_ADDRESS: Final = 64
+_KEY_LIKE: Final = re.compile(r"flatrun_[A-Za-z0-9_-]{24}")  # or most of one
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +39,6 @@ class Given:
     password: str = field(default="", repr=False)
     totp_code: str = field(default="", repr=False)
     api_key: str = field(default="", repr=False)
-
-    @property
-    def actor(self) -> Actor:
-        """Who it may be, for the record of a login that fails."""
-        named = self.username if self.password else ""
-        return Actor("anonymous", "", named[:64])
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +79,17 @@ class Logins:
         self._totp = get(TOTP)
         self._authentication = get(AUTHENTICATION)
         self._catalogue = get(PERMISSIONS)
+
+    def attempted(self, given: Given) -> Actor:
+        """Who it may be, for the record of a login that fails; unnamed unless that can be a name.
+
+        People type secrets into the wrong field, and a record is for ever.
+        """
+        named = given.username if given.password else ""
+        possible = re.match(USERNAME, named) and not _KEY_LIKE.match(named)
+        if not possible or self._authentication.static_key(named) is not None:
+            named = ""
+        return Actor("anonymous", "", named)
 
     def log_in(self, given: Given, client: Client) -> LoggedIn:
         """Log in by what was given; 400 ``VALIDATION_ERROR`` when that is neither of both."""

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from flatrun_core import Level
 from flatrun_core.ports.auth import PERMISSIONS
+from flatrun_core.testing.client import ADMIN_KEY
 from flatrun_users import passwords
 from flatrun_users.models import LoginSession, User
 from flatrun_users.passwords import PASSWORDS, Passwords
@@ -283,9 +284,24 @@ class TestRecord:
         assert actor.key_prefix == row.key_prefix
 
     def test_a_failure_is_nobodys_with_the_name_that_was_tried(self, door: Any, notebook: Any) -> None:
-        door("Anna" * 50, "wrong")
-        actor = notebook.finished[0][0].actor
-        assert (actor.type, actor.id, actor.name) == ("anonymous", "", ("Anna" * 50)[:64])
+        for name in ("Anna", "no.body-1", "x" * 64, "flatrun_bot"):
+            door(name, "wrong")
+            actor = notebook.finished[-1][0].actor
+            assert (actor.type, actor.id, actor.name) == ("anonymous", "", name)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "P4ss word!", "correct-horse!battery", "ab", "x" * 65, "anna\n", "m\u00fcller", PASSWORD,
+            "flatrun_" + "k" * 43, "flatrun_" + "k" * 30, "flatrun_" + "k" * 56, ADMIN_KEY,
+        ],
+    )  # fmt: skip
+    def test_what_can_be_no_name_is_kept_out_of_the_record_as_it_may_be_a_secret(
+        self, door: Any, notebook: Any, text: str
+    ) -> None:
+        assert door(text, "wrong").status_code == 401
+        actor = notebook.finished[-1][0].actor
+        assert (actor.type, actor.id, actor.name) == ("anonymous", "", "")
 
     def test_each_attempt_is_one_event_refused_ones_too(self, door: Any, notebook: Any) -> None:
         for _ in range(6):
