@@ -9,16 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flatrun_core.cli.session import Session
-
 if TYPE_CHECKING:
+    from flatrun_core.cli.session import Session
     from flatrun_core.db import PanelDatabase
     from flatrun_core.panel import Panel
     from flatrun_core.settings import Snapshot
 
 
 @contextmanager
-def assembled(session: Session, *, own_database: bool = False) -> "Iterator[Panel]":
+def assembled(session: "Session", *, own_database: bool = False) -> "Iterator[Panel]":
     """The configured panel, with a throw-away database unless it is to use its own.
 
     So that looking changes nothing: neither makes the file nor gives it to another user.
@@ -42,7 +41,7 @@ def assembled(session: Session, *, own_database: bool = False) -> "Iterator[Pane
 
 
 @contextmanager
-def existing_panel(session: Session) -> "Iterator[Panel]":
+def existing_panel(session: "Session") -> "Iterator[Panel]":
     """The configured panel with its own database, which a start has made before.
 
     Raises ``StartupError`` where there is none; neither makes it nor brings it up to date.
@@ -60,7 +59,7 @@ def existing_panel(session: Session) -> "Iterator[Panel]":
         yield panel
 
 
-def _refuse_empty(session: Session) -> None:
+def _refuse_empty(session: "Session") -> None:
     """A server's database without a table: what a start would make, a command leaves alone."""
     from flatrun_core.errors import StartupError, Unavailable
 
