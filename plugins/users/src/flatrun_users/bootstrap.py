@@ -50,12 +50,15 @@ def bootstrap(ctx: PluginContext, environ: Mapping[str, str] | None = None) -> b
 
 
 def given_password(environ: Mapping[str, str]) -> str | None:
-    """The password that the environment gives, None for none; ``BootstrapError``."""
+    """The password that the environment gives, None for none; an empty variable counts as unset.
+
+    ``BootstrapError`` for one that cannot be used.
+    """
     text, path = environ.get(VARIABLE), environ.get(f"{VARIABLE}_FILE")
-    if text is not None and path is not None:
+    if text and path:
         raise BootstrapError(f"{VARIABLE} and {VARIABLE}_FILE are both set")
     source = VARIABLE
-    if path is not None:
+    if path:
         source = f"the file of {VARIABLE}_FILE"
         text = _read(path)
     if not text:

@@ -1,4 +1,6 @@
-"""The services of this plugin and what each is built from."""
+"""The services of this plugin and what each is built from, and its commands."""
+
+from collections.abc import Sequence
 
 from flatrun_core import PluginContext
 from flatrun_core.ports.secrets import ENCRYPTION, SIGNING
@@ -17,6 +19,13 @@ def offer_all(ctx: PluginContext) -> None:
     """Every service of this plugin."""
     offer_authentication(ctx)
     offer_accounts(ctx)
+
+
+def commands() -> Sequence[object]:
+    """``flatrun users``; only the command line pays for loading it."""
+    from flatrun_users.commands import users  # noqa: PLC0415
+
+    return [users]
 
 
 def offer_authentication(ctx: PluginContext) -> None:

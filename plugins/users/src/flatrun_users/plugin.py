@@ -1,18 +1,14 @@
 """Users: accounts, sessions, API keys, and who may touch which deployment."""
 
 from collections.abc import Sequence
-from typing import Any
 
-from flatrun_core import HOOK_API, Blueprint, PluginContext, PluginInfo, hookimpl
+from flatrun_core import HOOK_API, Blueprint, Check, PluginContext, PluginInfo, hookimpl
 from flatrun_core.ports.auth import Access, Credentials, Identity, Permission
 from flatrun_core.ports.deployments import Draft, Part, Removal, RemovedItem
 from flatrun_core.ports.scheduling import Timer
 from flatrun_core.ports.settings import SettingsGroup
-from flatrun_users import blueprints, bootstrap, models, timers
-from flatrun_users.authentication import AUTHENTICATION, authorise
-from flatrun_users.grants import GRANTS
-from flatrun_users.offers import offer_all
-from flatrun_users.permissions import PERMISSIONS, PREFIXES
+from flatrun_users import authentication, blueprints, bootstrap, checks, grants, models, permissions, timers
+from flatrun_users.offers import commands, offer_all
 from flatrun_users.settings import UsersSettingsSchema
 
 PLUGIN = PluginInfo(
@@ -22,7 +18,7 @@ PLUGIN = PluginInfo(
     category="identity",
     uses=("deployments",),
     prefixes=("auth", "apikeys", "deployments"),
-    permissions=PREFIXES,
+    permissions=permissions.PREFIXES,
 )
 
 
@@ -41,13 +37,13 @@ def flatrun_on_serve(ctx: PluginContext) -> None:
 @hookimpl
 def flatrun_authenticate(ctx: PluginContext, credentials: Credentials) -> Identity | None:
     """Tokens of logins, and API keys."""
-    return ctx.services.get(AUTHENTICATION).identify(credentials)
+    return ctx.services.get(authentication.AUTHENTICATION).identify(credentials)
 
 
 @hookimpl
 def flatrun_authorize(identity: Identity, access: Access, method: str) -> None:
     """Who must set up a second factor does that first."""
-    authorise(identity, access, method)
+    authentication.authorise(identity, access, method)
 
 
 @hookimpl
@@ -71,11 +67,11 @@ def flatrun_register_settings() -> Sequence[SettingsGroup]:
 @hookimpl
 def flatrun_register_permissions() -> Sequence[Permission]:
     """Every permission of the panel's own resources."""
-    return PERMISSIONS
+    return permissions.PERMISSIONS
 
 
 @hookimpl
-def flatrun_register_models() -> Sequence[type[Any]]:
+def flatrun_register_models() -> Sequence[type[object]]:
     """Accounts, keys, sessions, access, recovery codes and login attempts."""
     return models.ALL
 
@@ -83,18 +79,22 @@ def flatrun_register_models() -> Sequence[type[Any]]:
 @hookimpl(optionalhook=True)
 def flatrun_join_deployment_create(ctx: PluginContext, draft: Draft) -> Part:
     """A new deployment is its maker's, and nobody's of before."""
-    return ctx.services.get(GRANTS).join_creation(draft)
+    return ctx.services.get(grants.GRANTS).join_creation(draft)
 
 
 @hookimpl(optionalhook=True)
 def flatrun_join_deployment_remove(ctx: PluginContext, removal: Removal) -> Sequence[RemovedItem]:
     """Nobody keeps access to what is gone."""
-    return ctx.services.get(GRANTS).join_removal(removal)
+    return ctx.services.get(grants.GRANTS).join_removal(removal)
 
 
 @hookimpl
-def flatrun_register_commands() -> Sequence[Any]:
+def flatrun_register_commands() -> Sequence[object]:
     """``flatrun users``; loaded for the command line only, as it must not slow the panel's start."""
-    from flatrun_users.commands import users  # noqa: PLC0415
+    return commands()
 
-    return [users]
+
+@hookimpl
+def flatrun_register_checks(ctx: PluginContext) -> Sequence[Check]:
+    """Whether there is an administrator."""
+    return checks.checks(ctx)

@@ -71,6 +71,17 @@ def test_an_empty_variable_gives_nothing(
     assert printed(caplog)
 
 
+@pytest.mark.parametrize(("text", "name"), [("", "secret"), (GIVEN, "")])
+def test_an_empty_variable_is_no_second_answer(
+    house: Any, door_of: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str, name: str
+) -> None:
+    (tmp_path / "secret").write_text(GIVEN)
+    monkeypatch.setenv(VARIABLE, text)
+    monkeypatch.setenv(f"{VARIABLE}_FILE", name and str(tmp_path / name))
+    serve(house)
+    assert door_of(house.app)("admin", GIVEN).status_code == 200
+
+
 def test_the_password_may_stand_in_a_file(
     house: Any, door_of: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
