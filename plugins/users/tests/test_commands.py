@@ -1,6 +1,7 @@
 """``flatrun users``: on the database of a panel, stopped or running, without a key."""
 
 import json
+import re
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -98,6 +99,17 @@ def test_a_list_shows_when_somebody_was_there_last(house: Any, run: Run) -> None
     house.user("jane")
     assert login(house, "jane", CURRENT) == 200
     assert run("list").stdout.splitlines()[1].split()[5:7] != ["-", "-"]
+
+
+def test_times_in_json_are_those_of_the_api(house: Any, run: Run) -> None:
+    house.user("jane")
+    assert login(house, "jane", CURRENT) == 200
+    [user] = house.admin.get("/api/users").get_json()["users"]
+    [listed] = json.loads(run("list", "--json").stdout)
+    reset = json.loads(run("reset-password", "jane", "--generate", "--json").stdout)
+    for account in (listed, reset["account"]):
+        assert account["last_login_at"] == user["last_login_at"]
+        assert re.fullmatch(r"[0-9-]{10}T[0-9:.]+Z", account["last_login_at"])
 
 
 # --- reset-password ----------------------------------------------------------------------------

@@ -5,6 +5,7 @@ import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -36,7 +37,7 @@ def list_(session: Session) -> None:
     with _host(session) as host:
         found = host.all()
     if session.json:
-        session.output.data([dataclasses.asdict(account) for account in found])
+        session.output.data([_document(account) for account in found])
         return
     rows = [_row(account) for account in found]
     columns = ["Id", "Name", "Role", "Active", "Second factor", "Last login", "Email"]
@@ -64,7 +65,7 @@ def reset_password(
     with _host(session) as host:
         done = host.reset_password(name, password, activate=activate, promote=promote)
     if session.json:
-        shown = dataclasses.asdict(done)
+        shown = _document(done)
         session.output.data({**shown, "password": password} if generate else shown)
     else:
         _tell(session, done, password if generate else None)
@@ -160,6 +161,17 @@ def _warn(session: Session, done: "Reset") -> None:
         )
     if not done.administrators:
         session.output.warn(f"there is no active administrator; --admin --activate makes {name} one")
+
+
+def _document(shown: "HostAccount | Reset") -> dict[str, Any]:
+    """What ``--json`` shows, with times as everywhere in the API."""
+    return dataclasses.asdict(shown, dict_factory=_with_times)
+
+
+def _with_times(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    from flatrun_core.fields import format_time  # noqa: PLC0415 - with a library, not at every start
+
+    return {name: format_time(value) if isinstance(value, datetime) else value for name, value in items}
 
 
 def _row(account: "HostAccount") -> tuple[Any, ...]:
