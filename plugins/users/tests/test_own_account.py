@@ -34,6 +34,8 @@ def test_a_key_is_told_what_it_may_and_not_what_its_owner_may(house: Any) -> Non
     assert me["user"]["username"] == "jane"
     assert me["permissions"] == ["deployments:read"]
     assert [access["deployment_name"] for access in me["deployments"]] == ["blog"]
+    assert me["user"]["deployment_count"] == 1
+    assert jane.get("/api/users/me").get_json()["user"]["deployment_count"] == 2
 
 
 def test_who_has_no_account_is_told_so_and_may_everything(make_house: Any) -> None:

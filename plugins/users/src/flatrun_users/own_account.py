@@ -35,7 +35,7 @@ class OwnAccount:
         self._throttle = ctx.services.get(THROTTLE)
 
     def show(self, identity: Identity) -> Me:
-        """The caller; of a key only the deployments that it may read."""
+        """The caller; a key is shown, and counts, only the deployments that it may read."""
         caller = caller_of(identity)
         held = caller.rights.permissions
         permissions = tuple(sorted(self._catalogue.known() if held is None else held))
@@ -43,7 +43,7 @@ class OwnAccount:
             return Me(None, permissions, ())
         with self._database.session():
             access = tuple(readable_access(identity, caller.user_id))
-            return Me(shown(existing(caller.user_id), Grant.count_of(caller.user_id)), permissions, access)
+            return Me(shown(existing(caller.user_id), len(access)), permissions, access)
 
     def update(self, identity: Identity, email: str | None) -> Account:
         """Change the address, None to leave it; 403 for keys."""
