@@ -88,6 +88,45 @@ def test_what_has_the_wrong_shape_is_400(house: Any, field: str, value: Any) -> 
     refused(house.admin.put(f"/api/users/{number}", json={field: value}), 400, "VALIDATION_ERROR")
 
 
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        "\u202e",
+        "\u2066",
+        "\u200b",
+        "\u200f",
+        "\u061c",
+        "\u00ad",
+        "\ufeff",
+        "\x07",
+        "\x7f",
+        "\x85",
+        "\n",
+        "\u2028",
+    ],
+)
+def test_an_address_has_no_character_that_hides_or_turns_what_is_shown(house: Any, hidden: str) -> None:
+    number = house.user("jane")
+    clients = {"/api/users/me": house.session(number), f"/api/users/{number}": house.admin}
+    shapes = (
+        f"jo{hidden}hn@example.com",
+        f"john@exam{hidden}ple.com",
+        f"{hidden}j@example.com",
+        f"j@e.com{hidden}",
+    )
+    for email in (*shapes, f'"j{hidden}"@example.com'):
+        refused(house.admin.post("/api/users", json={**JOHN, "email": email}), 400, "VALIDATION_ERROR")
+        for path, client in clients.items():
+            refused(client.put(path, json={"email": email}), 400, "VALIDATION_ERROR")
+    assert house.row(number).email == ""
+
+
+@pytest.mark.parametrize("email", ["", "j\u00f6hn+panel@example.com", "j@b\u00fccher.example"])
+def test_an_address_of_any_letters_is_taken(house: Any, email: str) -> None:
+    answer = house.admin.post("/api/users", json={**JOHN, "email": email})
+    assert answer.get_json()["user"]["email"] == email
+
+
 @pytest.mark.parametrize("missing", ["username", "password", "role"])
 def test_what_is_required_is_required(house: Any, missing: str) -> None:
     body = {name: value for name, value in JOHN.items() if name != missing}

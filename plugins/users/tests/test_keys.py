@@ -126,6 +126,9 @@ def test_only_the_hash_of_a_key_is_kept_and_its_text_is_told_nobody(
         ("name", ""),
         ("name", "x" * 101),
         ("name", None),
+        ("name", " "),
+        ("name", "\t \n\u3000"),
+        ("name", "\u200b\u202e"),
         ("role", "root"),
         ("permissions", "deployments:read"),
         ("permissions", [None]),
@@ -144,6 +147,11 @@ def test_only_the_hash_of_a_key_is_kept_and_its_text_is_told_nobody(
 )
 def test_what_has_the_wrong_shape_is_400(house: Any, field: str, value: Any) -> None:
     refused(house.admin.post("/api/apikeys", json={"name": "CI", field: value}), 400, "VALIDATION_ERROR")
+
+
+@pytest.mark.parametrize("name", ["x", " x ", "\u9375", "cl\u00e9 \U0001f511\ufe0f", "\u200bx"])
+def test_a_name_has_something_to_be_seen(john: Any, name: str) -> None:
+    assert john.post("/api/apikeys", json={"name": name}).get_json()["name"] == name
 
 
 @pytest.mark.parametrize("seconds", [60, 315_360_000])

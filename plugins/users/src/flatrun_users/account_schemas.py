@@ -12,12 +12,24 @@ from flatrun_users.grants import LEVELS
 USERNAME: Final = r"^[A-Za-z0-9._-]{3,64}$(?!\n)"
 DEPLOYMENT: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$(?!\n)"
 MOST_NAMES: Final = 500
+# Blanks and what is not seen: controls, soft hyphen, zero width, direction of writing, line ends.
+HIDDEN: Final = (
+    r"\s\x00-\x1f\x7f-\xa0\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+)
+_ALL_VISIBLE: Final = rf"^[^{HIDDEN}]*$(?!\n)"
 _TIME: Final = {"example": "2024-01-01T00:00:00Z"}
 _PERMISSIONS: Final = {
     "description": "Replaces the permissions of the role; empty for those of the role",
     "example": ["deployments:read", "deployments:write"],
 }
 _OWN_RULE: Final = "3 to 64 letters, digits, dots, underscores and hyphens; unique whatever the case"
+
+
+def email(**kwargs: Any) -> Any:
+    """An address, or "" for none; without characters that hide or turn round what is shown beside them."""
+    visible = fields.Regexp(_ALL_VISIBLE, error="Not a valid email address.")
+    metadata = {"example": "john@example.com"}
+    return fields.Email(blank=True, validate=visible, metadata=metadata, **kwargs)
 
 
 def permission_list(**kwargs: Any) -> Any:
@@ -100,7 +112,7 @@ class NewUserSchema(InputSchema):
         required=True, metadata={"description": "8 to 256 characters", "example": "secure-password"}
     )
     role = fields.String(required=True, validate=fields.OneOf(ROLES), metadata={"example": "operator"})
-    email = fields.Email(blank=True, load_default="", metadata={"example": "john@example.com"})
+    email = email(load_default="")
     permissions = permission_list(load_default=list, metadata=_PERMISSIONS)
 
 
@@ -110,7 +122,7 @@ class UserChangeSchema(InputSchema):
     username = fields.String(
         validate=fields.Regexp(USERNAME), metadata={"description": _OWN_RULE, "example": "john"}
     )
-    email = fields.Email(blank=True, metadata={"example": "john@example.com"})
+    email = email()
     role = fields.String(validate=fields.OneOf(ROLES), metadata={"example": "operator"})
     is_active = fields.Boolean(metadata={"description": "False ends every session of the account"})
     permissions = permission_list(metadata=_PERMISSIONS)
@@ -126,7 +138,7 @@ class UserChangeSchema(InputSchema):
 class OwnChangeSchema(InputSchema):
     """What everybody may change of the own account."""
 
-    email = fields.Email(blank=True, metadata={"example": "john@example.com"})
+    email = email()
 
 
 class PasswordSchema(InputSchema):

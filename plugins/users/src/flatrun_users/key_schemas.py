@@ -5,18 +5,23 @@ from typing import Final
 from marshmallow import Schema
 
 from flatrun_core import InputSchema, fields
-from flatrun_users.account_schemas import DEPLOYMENT, MOST_NAMES, permission_list
+from flatrun_users.account_schemas import DEPLOYMENT, HIDDEN, MOST_NAMES, permission_list
 from flatrun_users.effective import ROLES
 
 SHORTEST: Final = 60  # seconds
 LONGEST: Final = 315_360_000  # seconds, ten years
+_SOMETHING_SEEN: Final = rf"^[\s\S]*[^{HIDDEN}]"
 _TIME: Final = {"example": "2024-01-01T00:00:00Z"}
 
 
 class NewKeySchema(InputSchema):
     """A key to be made."""
 
-    name = fields.String(required=True, validate=fields.Length(1, 100), metadata={"example": "CI/CD Key"})
+    name = fields.String(
+        required=True,
+        validate=[fields.Length(1, 100), fields.Regexp(_SOMETHING_SEEN, error="Must not be blank.")],
+        metadata={"example": "CI/CD Key"},
+    )
     description = fields.String(
         load_default="", validate=fields.Length(max=2000), metadata={"example": "For GitHub Actions"}
     )
