@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from flatrun_audit.canonical import Entry
 from flatrun_core.ports.auth import RECORD, RecordedEvent
 
 WRITER = """
@@ -92,6 +93,49 @@ CHANGES = [
     ("UPDATE audit_head SET signature = ''", 5, "the head row is not signed"),
     ("DELETE FROM audit_head", 0, "the head row, which tells where the chain ends, is missing"),
 ]
+
+
+ODD = ["NULL", "''", "5", "1.5", "'text'", "x'00'", "x''", "-1", "'1'", "9223372036854775807"]
+
+
+def without_constraints(bench: Any) -> None:
+    """The table as somebody could make it who can write the file: no types, nothing refused."""
+    bench.sql("ALTER TABLE audit_event RENAME TO kept")
+    bench.sql(
+        f"CREATE TABLE audit_event ({', '.join(Entry._fields).replace(' id,', ' id INTEGER PRIMARY KEY,')})"
+    )
+    names = ", ".join(Entry._fields)
+    bench.sql(f"INSERT INTO audit_event ({names}) SELECT {names} FROM kept")
+    bench.sql("DROP TABLE kept")
+
+
+@pytest.mark.parametrize("column", [name for name in Entry._fields if name != "id"])
+def test_whatever_odd_value_stands_in_a_column_it_is_found_and_the_list_goes_on(
+    bench: Any, column: str
+) -> None:
+    filled(bench, 2)
+    without_constraints(bench)
+    assert bench.verify().whole
+    (before,) = bench.sql(f"SELECT {column} FROM audit_event WHERE id = 1")[0]
+    for value in [*ODD, f"CAST({column} AS BLOB)", "CAST(1 AS REAL)", "CAST(0 AS REAL)"]:
+        bench.sql(f"UPDATE audit_event SET {column} = {value} WHERE id = 1")
+        (now,) = bench.sql(f"SELECT {column} FROM audit_event WHERE id = 1")[0]
+        broken = bench.verify().broken
+        if (type(now), now) == (type(before), before):
+            assert broken is None
+        else:
+            assert broken is not None, value
+            assert broken.id == 1
+        assert len(bench.events()) == 2
+        bench.sql(f"UPDATE audit_event SET {column} = ? WHERE id = 1", before)
+    assert bench.verify().whole
+
+
+@pytest.mark.parametrize(("value", "outcome"), [("''", "no"), ("5", "done"), ("1.5", "done"), ("'x'", "no")])
+def test_an_outcome_that_only_looks_alike_is_found(bench: Any, value: str, outcome: str) -> None:
+    bench.change(outcome="conflict" if outcome == "no" else "done")
+    bench.sql(f"UPDATE audit_event SET success = {value}")
+    assert bench.verify().broken.id == 1
 
 
 @pytest.mark.parametrize(("statement", "number", "reason"), CHANGES, ids=[change[0] for change in CHANGES])

@@ -1,11 +1,13 @@
 """Old events go from the beginning, and what is left still verifies."""
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from flatrun_audit import models, verifying_database
 from flatrun_audit.canonical import microseconds
 from flatrun_audit.chain import CHAIN, Draft
 from flatrun_audit.cleanup import BATCH
@@ -140,7 +142,7 @@ def test_a_checkpoint_that_the_panel_did_not_sign_hides_no_deletion(bench: Any) 
     bench.sql("DELETE FROM audit_event WHERE id <= 2")
     bench.sql("UPDATE audit_head SET events = 1")
     bench.sql(
-        "INSERT INTO audit_checkpoint VALUES (1, 2, ?, 2, '2024-01-01T00:00:00.000000Z', 'x')", mark_hash
+        "INSERT INTO audit_checkpoint VALUES (1, 2, ?, 2, 2, '2024-01-01T00:00:00.000000Z', 'x')", mark_hash
     )
     broken = bench.verify().broken
     assert (broken.id, broken.reason) == (3, "the checkpoint before it is not signed by this panel")
@@ -170,22 +172,91 @@ def test_the_timer_leaves_everything_while_the_audit_is_off(make_bench: Any, run
     assert kept(bench) == [1]
 
 
-def test_a_verification_that_a_cleanup_disturbs_is_made_again(
+def test_a_verification_sees_one_moment_whatever_is_cleaned_up_or_written_meanwhile(
     bench: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flatrun_audit import models, verifying_database
-
     monkeypatch.setattr(verifying_database, "BATCH", 2)
     write(bench, *[40] * 6, 1)
-    read = models.Event.from_id
+    read = models.Event.rows
     calls: list[int] = []
 
     def interrupted(first: int, last: int, limit: int) -> Any:
         calls.append(first)
         if len(calls) == 2:
-            bench.cleaner.clean()
+            with ThreadPoolExecutor(1) as elsewhere:
+                assert elsewhere.submit(bench.cleaner.clean).result().deleted == 6
+                elsewhere.submit(bench.change).result()
         return read(first, last, limit)
 
-    monkeypatch.setattr(models.Event, "from_id", interrupted)
+    monkeypatch.setattr(models.Event, "rows", interrupted)
     report = bench.verify()
-    assert (report.whole, report.events) == (True, 1)
+    assert (report.whole, report.events, report.checkpoints) == (True, 7, [])
+    monkeypatch.undo()
+    assert (bench.verify().whole, bench.verify().events) == (True, 2)
+
+
+def test_a_time_to_come_holds_back_no_other_event(bench: Any) -> None:
+    write(bench, 40, -400, 40, 35, 1, -400, 1)
+    assert bench.cleaner.clean().deleted == 4
+    assert kept(bench) == [5, 6, 7]
+    assert bench.verify().whole
+
+
+def test_of_a_time_to_come_alone_nothing_is_known_and_zero_takes_it(bench: Any) -> None:
+    write(bench, 40, -400)
+    assert bench.cleaner.clean().deleted == 1
+    assert bench.cleaner.clean().deleted == 0
+    assert bench.cleaner.clean(0).deleted == 1
+    assert kept(bench) == []
+    bench.change()
+    assert bench.verify().whole
+
+
+def test_batches_grow_or_shrink_to_the_time_that_they_take(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(bench, *[40] * 12_000)
+    times = iter([0.0, 0.05, 0.1, 0.9, 1.0, 1.01, 1.1, 1.11, 1.2, 1.21])
+    pauses: list[float] = []
+    monkeypatch.setattr(bench.cleaner, "_clock", lambda: next(times))
+    monkeypatch.setattr(bench.cleaner, "_pause", pauses.append)
+    sizes: list[int] = []
+    real = models.Event.end_of
+
+    def watched(above: int, up_to: int, limit: int) -> Any:
+        sizes.append(limit)
+        return real(above, up_to, limit)
+
+    monkeypatch.setattr(models.Event, "end_of", watched)
+    assert bench.cleaner.clean().deleted == 12_000
+    assert sizes[:3] == [BATCH, 4 * BATCH, BATCH]
+    assert pauses == [pytest.approx(0.11), pytest.approx(0.4)]
+
+
+def test_cleanups_count_what_all_of_them_deleted_and_a_checkpoint_that_went_is_missed(bench: Any) -> None:
+    for _ in range(3):
+        write(bench, 40, 40)
+        bench.cleaner.clean(0)
+    report = bench.verify()
+    assert [(mark.deleted, mark.total) for mark, _ in report.checkpoints] == [(2, 2), (2, 4), (2, 6)]
+    bench.sql("DELETE FROM audit_checkpoint WHERE last_id = 4")
+    broken = bench.verify().broken
+    assert (broken.id, broken.reason) == (6, "a checkpoint before this one is missing")
+
+
+def test_cleanups_at_once_count_each_event_once(bench: Any) -> None:
+    write(bench, *[40] * 9000)
+    with ThreadPoolExecutor(3) as pool:
+        cleaned = list(pool.map(lambda _: bench.cleaner.clean(), range(3)))
+    assert sum(one.deleted for one in cleaned) == 9000
+    report = bench.verify()
+    assert report.whole, report.broken
+    assert report.checkpoints[-1][0].total == 9000
+
+
+@pytest.mark.parametrize("column", ["last_id", "last_hash", "deleted", "total", "time", "signature"])
+def test_a_checkpoint_that_holds_something_else_is_named(bench: Any, column: str) -> None:
+    write(bench, 40)
+    bench.cleaner.clean(0)
+    bench.sql(f"UPDATE audit_checkpoint SET {column} = x'00'")
+    assert bench.verify().broken.reason.startswith("a checkpoint was changed")

@@ -138,9 +138,3 @@ def test_a_database_that_is_read_only_for_a_while_loses_nothing_but_time(bench: 
     assert code(bench.change("after")) == (200, "")
     assert sorted(event["resource_id"] for event in bench.events()) == ["", "after", "before"]
     assert bench.verify().whole
-
-
-def test_a_chain_without_its_head_accepts_nothing(bench: Any) -> None:
-    bench.sql("DELETE FROM audit_head")
-    assert code(bench.change()) == (500, "AUDIT_FAILED")
-    assert code(bench.change()) == (503, "AUDIT_UNAVAILABLE")

@@ -153,8 +153,83 @@ def test_what_cannot_be_read_is_told_apart_from_what_is_broken(run: Any, bench: 
     assert UNREADABLE[data] in result.output
 
 
-def test_an_empty_export_is_whole(run: Any, bench: Any) -> None:
-    assert run("-", data=b" [ ] \n").exit_code == 0
+def test_an_empty_export_has_no_events(run: Any, bench: Any) -> None:
+    result = run("-", data=b" [ ] \n")
+    assert result.exit_code == 0
+    assert result.output.endswith("There are no events to verify.\n")
+    found = json.loads(run("--json", "-", data=b"[]").output)
+    assert (found["verdict"], found["whole"], found["broken"]) == ("no events", False, None)
+
+
+def test_an_export_says_what_it_cannot_show_and_the_database_does_not(
+    bench: Any, run: Any, tmp_path: Path
+) -> None:
+    bench.change()
+    path = export(bench, tmp_path / "export.json")
+    said = "Events after the last one, and a chain that somebody computed anew, cannot be noticed"
+    assert said in run(str(path)).output
+    assert run(str(path)).output.endswith("The chain is whole.\n")
+    assert said not in run().output
+    assert json.loads(run("--json", str(path)).output)["end"] == "an export has no signed end"
+
+
+def test_without_the_panels_key_the_database_is_not_called_whole_and_no_key_is_made(
+    bench: Any, run: Any
+) -> None:
+    bench.change()
+    key = bench.path.parent / "signing.key"
+    key.unlink()
+    result = run()
+    assert result.exit_code == 2
+    assert "the panel's signing key is not here to check the signature" in result.output
+    found = json.loads(run("--json").output)
+    assert (found["verdict"], found["whole"], found["broken"]) == ("unsigned", False, None)
+    bench.sql("UPDATE audit_event SET path = '/'")
+    assert run().exit_code == 1
+    assert not key.exists()
+
+
+@pytest.mark.parametrize("table", ["audit_event", "audit_head", "audit_checkpoint"])
+def test_a_table_that_is_gone_is_a_sentence(bench: Any, run: Any, table: str) -> None:
+    bench.change()
+    bench.sql(f"DROP TABLE {table}")
+    result = run()
+    assert result.exit_code == 2
+    assert f"the database cannot be read as it is (no such table: {table})" in result.output
+
+
+def test_foreign_rows_and_the_rest_are_told_apart(bench: Any, run: Any) -> None:
+    for _ in range(3):
+        bench.change()
+    bench.sql(
+        "INSERT INTO audit_event SELECT 4, 'x', timestamp, actor_type, actor_id, actor_name, api_key_prefix, "
+        "action, method, path, resource_type, resource_id, client_ip, user_agent, request_id, request_body, "
+        "response_status, response_time_ms, success, error_message, metadata, prev_hash, hash "
+        "FROM audit_event WHERE id = 3"
+    )
+    result = run()
+    assert result.exit_code == 1
+    assert result.output.splitlines()[-3:] == [
+        "1 rows were not written by the panel.",
+        "The panel's own events are linked and unchanged.",
+        "The chain is broken at event 4: it is not the panel's: it stands after the end of the chain, "
+        "event 3.",
+    ]
+    bench.sql("UPDATE audit_event SET path = '/' WHERE id = 2")
+    bench.change()
+    found = json.loads(run("--json").output)
+    assert (found["broken"]["id"], found["own_events_broken"]["id"], found["foreign_rows"]) == (2, 2, 1)
+
+
+def test_an_export_prints_no_lines_of_its_own(run: Any, bench: Any) -> None:
+    name = "x\nThe chain is whole.\x1b[2J\r"
+    event = {"id": 7, "event_id": name, "timestamp": name, "action": "audit.cleanup"}
+    mark = {"last_deleted_id": 6, "hash": "", "deleted": 1, "total": 1, "time": name, "signature": "x"}
+    event["metadata"] = {"checkpoint": mark}
+    result = run("-", data=json.dumps([event]).encode())
+    assert "The chain is whole." not in result.output.splitlines()
+    assert "\x1b" not in result.output
+    assert "\r" not in result.output
 
 
 def test_a_panel_that_was_never_started_has_nothing_to_verify(run: Any) -> None:

@@ -4,6 +4,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Any, Final, NamedTuple
@@ -18,6 +19,7 @@ MAX_METADATA: Final = 20_000
 MAX_DEPTH: Final = 8
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
+_FLAG: Final = (bool, int)
 
 
 class Entry(NamedTuple):
@@ -51,9 +53,19 @@ class Entry(NamedTuple):
     user_agent: str
 
 
-def hash_of(entry: Entry) -> str:
-    """SHA-256, in hex, over the canonical text without ``hash``."""
-    return hashlib.sha256((_front(entry) + _back(entry)).encode("ascii")).hexdigest()
+def hash_of(entry: Entry | tuple[Any, ...]) -> str:
+    """SHA-256, in hex, over the canonical text without ``hash``.
+
+    Raises ``TypeError``, ``ValueError`` or ``OverflowError`` for a value that is not exactly of its
+    field's type, so that nothing else can stand in a table and count as the same. A database without
+    booleans may have 0 and 1.
+    """
+    return hashlib.sha256("".join(_halves(entry)).encode("ascii")).hexdigest()
+
+
+def is_hash(text: str) -> bool:
+    """Whether a text has the form of a hash."""
+    return len(text) == len(ZERO) and not text.strip("0123456789abcdef")
 
 
 def sealed(entry: Entry) -> Entry:
@@ -62,29 +74,61 @@ def sealed(entry: Entry) -> Entry:
 
 
 def text_of(entry: Entry) -> str:
-    """The event object of the API as JSON: the canonical text with ``hash`` in its place."""
-    return f'{_front(entry)}"hash":{quoted(entry.hash)},{_back(entry)}'
+    """The event object of the API as JSON: the canonical text with ``hash`` in its place.
+
+    Of an event that somebody changed to what the panel never writes, something is shown all the same.
+    """
+    try:
+        front, back = _halves(entry)
+        if entry.metadata != "{}":
+            json.loads(entry.metadata)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return canonical(_as_far_as_it_goes(entry))
+    return f'{front}"hash":{quoted(entry.hash)},{back}'
 
 
-def _front(entry: Entry) -> str:
+def _as_far_as_it_goes(entry: Entry) -> dict[str, Any]:
+    shown: dict[str, Any] = {name: str(value) for name, value in entry._asdict().items()}
+    for name in ("id", "response_status", "response_time_ms"):
+        value = getattr(entry, name)
+        shown[name] = value if isinstance(value, int) else 0
+    shown["success"] = entry.success == 1
+    shown["timestamp"] = moment_text(0)
+    with suppress(TypeError, ValueError, OverflowError):
+        shown["timestamp"] = moment_text(entry.timestamp)
+    shown["metadata"] = {"unreadable": str(entry.metadata)}
+    return shown
+
+
+def _halves(entry: Entry | tuple[Any, ...]) -> tuple[str, str]:
+    """The canonical text before and after ``hash``; ``quoted`` takes nothing but texts."""
+    (action, actor_id, actor_name, actor_type, api_key_prefix, client_ip, error_message, event_id, own,
+     number, metadata, method, path, prev_hash, request_body, request_id, resource_id, resource_type,
+     status, elapsed, success, timestamp, user_agent) = entry  # fmt: skip
+    if not (type(number) is type(status) is type(elapsed) is type(timestamp) is int):
+        raise TypeError("a number is of another type")
+    if not (type(metadata) is type(own) is str and type(success) in _FLAG):
+        raise TypeError("a field is of another type")
     return (
-        f'{{"action":{quoted(entry.action)},"actor_id":{quoted(entry.actor_id)},'
-        f'"actor_name":{quoted(entry.actor_name)},"actor_type":{quoted(entry.actor_type)},'
-        f'"api_key_prefix":{quoted(entry.api_key_prefix)},"client_ip":{quoted(entry.client_ip)},'
-        f'"error_message":{quoted(entry.error_message)},"event_id":{quoted(entry.event_id)},'
+        f'{{"action":{quoted(action)},"actor_id":{quoted(actor_id)},'
+        f'"actor_name":{quoted(actor_name)},"actor_type":{quoted(actor_type)},'
+        f'"api_key_prefix":{quoted(api_key_prefix)},"client_ip":{quoted(client_ip)},'
+        f'"error_message":{quoted(error_message)},"event_id":{quoted(event_id)},'
+    ), (
+        f'"id":{number},"metadata":{metadata},"method":{quoted(method)},'
+        f'"path":{quoted(path)},"prev_hash":{quoted(prev_hash)},'
+        f'"request_body":{quoted(request_body)},"request_id":{quoted(request_id)},'
+        f'"resource_id":{quoted(resource_id)},"resource_type":{quoted(resource_type)},'
+        f'"response_status":{status},"response_time_ms":{elapsed},'
+        f'"success":{_truth(success)},"timestamp":"{moment_text(timestamp)}",'
+        f'"user_agent":{quoted(user_agent)}}}'
     )
 
 
-def _back(entry: Entry) -> str:
-    return (
-        f'"id":{entry.id:d},"metadata":{entry.metadata},"method":{quoted(entry.method)},'
-        f'"path":{quoted(entry.path)},"prev_hash":{quoted(entry.prev_hash)},'
-        f'"request_body":{quoted(entry.request_body)},"request_id":{quoted(entry.request_id)},'
-        f'"resource_id":{quoted(entry.resource_id)},"resource_type":{quoted(entry.resource_type)},'
-        f'"response_status":{entry.response_status:d},"response_time_ms":{entry.response_time_ms:d},'
-        f'"success":{"true" if entry.success else "false"},"timestamp":"{moment_text(entry.timestamp)}",'
-        f'"user_agent":{quoted(entry.user_agent)}}}'
-    )
+def _truth(success: int) -> str:
+    if success not in (0, 1):
+        raise ValueError("the outcome is neither true nor false")
+    return "true" if success else "false"
 
 
 def canonical(value: Any) -> str:

@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from flatrun_audit.texts import clean_lines
+from flatrun_audit.texts import clean
 from flatrun_core import AuthSettings, FlatrunError, StartupError
 from flatrun_core.cli import Session, config_option, json_option, pass_session
 from flatrun_core.cli.assembled import assembled, database_is_there, existing_panel
@@ -16,9 +16,19 @@ from flatrun_core.ports.secrets import SIGNING
 from flatrun_core.ports.storage import DATABASE
 
 if TYPE_CHECKING:
-    from flatrun_audit.verifying import Link, ReadSignature, Report
+    from flatrun_audit.verifying import Broken, Link, ReadSignature, Report
 
 UNREADABLE = 2
+EXIT_CODES = {"broken": 1, "unsigned": UNREADABLE}
+SHOWN = 100  # characters of a text that an export holds
+EXPORT = (
+    "Events after the last one, and a chain that somebody computed anew, cannot be noticed from an "
+    "export alone."
+)
+UNSIGNED = (
+    "The events fit together, but the panel's signing key is not here to check the signature at their "
+    "end: somebody may have computed them anew."
+)
 
 
 @click.group(name="audit")
@@ -35,25 +45,31 @@ def audit() -> None:
 def verify(session: Session, /, file: str | None, *, filtered: bool) -> None:
     """Check the chain of events in FILE, a JSON export (- for stdin), or in the panel's database.
 
-    The panel may run or not. Exit code 0: whole. 1: broken, and where. 2: it cannot be read.
+    The panel may run or not. Exit code 0: whole. 1: broken, and where. 2: it cannot be read, or the
+    panel's key is not there to check the end's signature.
     """
     with _readable(), session.output.progress("Verifying ..."):
         report = _of_file(session, file, filtered) if file else _of_database(session)
-    # What an export says of itself may be anything, and is for a terminal.
-    text = clean_lines(_text(report, file or "the database", filtered=filtered))
-    session.output.result(report.as_dict(), text)
-    sys.exit(0 if report.whole else 1)
+    session.output.result(report.as_dict(), _text(report, file or "the database", filtered=filtered))
+    sys.exit(EXIT_CODES.get(report.verdict, 0))
 
 
 @contextmanager
 def _readable() -> Iterator[None]:
+    from peewee import PeeweeException  # noqa: PLC0415 - as below
+
     from flatrun_audit.reading import Unreadable  # noqa: PLC0415 - with what it imports, not at every start
 
     try:
         yield
     except (Unreadable, StartupError, FlatrunError, OSError) as exc:
-        click.echo(f"Error: it cannot be verified: {exc}", err=True)
-        sys.exit(UNREADABLE)
+        reason = str(exc)
+    except PeeweeException as exc:
+        reason = f"the database cannot be read as it is ({exc})"
+    else:
+        return
+    click.echo(f"Error: it cannot be verified: {clean(reason, 1000)}", err=True)
+    sys.exit(UNREADABLE)
 
 
 def _of_file(session: Session, file: str, filtered: bool) -> "Report":
@@ -100,25 +116,47 @@ def _reader(panel: Any) -> "ReadSignature | None":
 
 
 def _text(report: "Report", where: str, *, filtered: bool) -> str:
-    lines = [f"{report.events} events in {where}"]
-    if report.first is not None and report.last is not None:
-        lines += [f"first: {_event(report.first)}", f"last:  {_event(report.last)}"]
-    for mark, state in report.checkpoints:
-        lines.append(
-            f"checkpoint: {mark.deleted} events up to {mark.last_deleted_id} deleted at {mark.time}; {state}"
-        )
-    if report.unchecked:
-        lines.append(f"{report.unchecked} links could not be checked: the events before them are not here")
+    export = where != "the database"
+    lines = [f"{report.events} events in {_shown(where)}", *_found(report)]
+    if export and report.events:
+        lines.append(EXPORT)
+    if report.foreign:
+        lines.append(f"{report.foreign} rows were not written by the panel.")
     if report.broken is None:
-        return "\n".join([*lines, "The chain is whole."])
-    name = f" ({report.broken.event_id})" if report.broken.event_id else ""
-    lines.append(f"The chain is broken at event {report.broken.id}{name}: {report.broken.reason}.")
-    if not filtered and "missing" in report.broken.reason and where != "the database":
+        verdicts = {"unsigned": UNSIGNED, "no events": "There are no events to verify."}
+        return "\n".join([*lines, verdicts.get(report.verdict, "The chain is whole.")])
+    if report.fault is None:
+        lines.append("The panel's own events are linked and unchanged.")
+    lines.append(f"The chain is broken at event {_fault(report.broken)}.")
+    if report.fault is not None and report.fault != report.broken:
+        lines.append(f"Of the panel's own events, it is broken at event {_fault(report.fault)}.")
+    if export and not filtered and "missing" in report.broken.reason:
         lines.append("If this was exported with filters, say --filtered.")
     return "\n".join(lines)
+
+
+def _found(report: "Report") -> Iterator[str]:
+    if report.first is not None and report.last is not None:
+        yield f"first: {_event(report.first)}"
+        yield f"last:  {_event(report.last)}"
+    for mark, state in report.checkpoints:
+        text = f"{mark.deleted} events up to {mark.last_deleted_id} deleted at {_shown(mark.time)}"
+        yield f"checkpoint: {text}; {state}"
+    if report.unchecked:
+        yield f"{report.unchecked} links could not be checked: the events before them are not here"
+
+
+def _fault(broken: "Broken") -> str:
+    name = f" ({_shown(broken.event_id)})" if broken.event_id else ""
+    return f"{broken.id}{name}: {broken.reason}"
 
 
 def _event(link: "Link") -> str:
     from flatrun_audit.verifying import shown_time  # noqa: PLC0415 - as above
 
-    return f"{link.id}, {link.event_id}, {shown_time(link)}"
+    return f"{link.id}, {_shown(link.event_id)}, {_shown(shown_time(link))}"
+
+
+def _shown(text: str) -> str:
+    """What an export says of itself may be anything, a line that looks like the panel's too."""
+    return clean(text, SHOWN)

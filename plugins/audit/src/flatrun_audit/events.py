@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from flatrun_audit.canonical import Entry, microseconds, moment_of, moment_text
-from flatrun_audit.models import Event, Filters, Head
+from flatrun_audit.filters import Filters
+from flatrun_audit.models import Event, Head
 from flatrun_audit.settings import AuditSettings
 from flatrun_core import NotFound, ServiceKey, Unavailable
 from flatrun_core.db import now

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from flatrun_audit.canonical import Entry, moment_text, text_of
 from flatrun_audit.events import AuditLog
-from flatrun_audit.models import Event, Filters, Head
+from flatrun_audit.filters import Filters
+from flatrun_audit.models import Event, Head
 from flatrun_core import ServiceKey
 from flatrun_core.db import now
 from flatrun_core.ports.storage import PanelStore

@@ -55,7 +55,7 @@ def is_secret_name(name: str) -> bool:
 
 
 def hidden(text: str) -> str:
-    """The text without the panel's keys, passwords in URLs, and values of ``name=value`` with a secret name."""
+    """The text without the panel's keys, passwords in URLs, and values under a secret name (``pin=1``)."""
     if "flatrun_" in text:
         text = _PANEL_KEY.sub(REDACTED, text)
     if "=" in text:

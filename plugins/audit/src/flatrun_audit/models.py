@@ -8,7 +8,7 @@ building would be a quarter of what a record may cost.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from peewee import (
     AutoField,
@@ -22,12 +22,13 @@ from peewee import (
     TextField,
 )
 
-from flatrun_audit.canonical import Entry
+from flatrun_audit.canonical import ZERO, Entry
+from flatrun_audit.ends import MAX_ID, End
+from flatrun_audit.filters import Filters
 
 _COLUMNS: Final = ", ".join(Entry._fields)
-
-LEADS: Final = ("resource_id", "client_ip", "actor_id", "action", "resource_type", "actor_type")
-"""Filters with an index of their own, those that leave the fewest events first."""
+_MARK: Final = "last_id, last_hash, deleted, total, time, signature"
+MIN_ROW, MAX_ROW = -(2**63), 2**63 - 1
 
 
 def run(model: type[Model], sql: str, values: Sequence[Any] = ()) -> Any:
@@ -41,43 +42,13 @@ def on_sqlite(model: type[Model]) -> bool:
     return isinstance(model._meta.database, SqliteDatabase)
 
 
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """What events to find; None and the empty text mean any. Times are microseconds, inclusive."""
+def _raw(model: type[Model], column: str) -> str:
+    """A column as SQLite hands it out even when it holds what is no text."""
+    return f"CAST({column} AS BLOB)" if on_sqlite(model) else column
 
-    actor_id: str = ""
-    actor_type: str = ""
-    action: str = ""
-    resource_type: str = ""
-    resource_id: str = ""
-    client_ip: str = ""
-    success: bool | None = None
-    start: int | None = None
-    end: int | None = None
-    last_id: int | None = None
 
-    def where(self, *, sqlite: bool) -> tuple[str, list[Any]]:
-        """The condition and its values.
-
-        One index is enough for each question; SQLite, which keeps no statistics here, is led to the
-        one that leaves the fewest events by a ``+`` before the other columns.
-        """
-        given = [name for name in LEADS if getattr(self, name)]
-        other = "+" if sqlite else ""
-        terms = [f"{'' if name is given[0] else other}{name} = ?" for name in given]
-        values: list[Any] = [getattr(self, name) for name in given]
-        start = 0 if self.start is None and self.success is False and not given else self.start
-        for term, value in (
-            ("timestamp >= ?", start),
-            ("timestamp <= ?", self.end),
-            ("id <= ?", self.last_id),
-        ):
-            if value is not None:
-                terms.append((other if term.startswith("id") else "") + term)
-                values.append(value)
-        if self.success is not None:
-            terms.append("success = TRUE" if self.success else "success = FALSE")
-        return " AND ".join(terms) or "1 = 1", values
+def _text(value: object) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 class Event(Model):
@@ -147,10 +118,11 @@ class Event(Model):
         return Entry._make(row) if row else None
 
     @classmethod
-    def from_id(cls, first: int, last: int, limit: int) -> list[Entry]:
-        """Events from one id to another, by id."""
+    def rows(cls, first: int, last: int, limit: int) -> list[tuple[Any, ...]]:
+        """Events from one id to another, by id, as the columns of ``Entry``."""
         sql = f"SELECT {_COLUMNS} FROM audit_event WHERE id >= ? AND id <= ? ORDER BY id LIMIT ?"
-        return [Entry._make(row) for row in run(cls, sql, [first, last, limit]).fetchall()]
+        found: list[tuple[Any, ...]] = run(cls, sql, [first, last, limit]).fetchall()
+        return found
 
     @classmethod
     def numbers(cls, first: int, last: int, limit: int) -> list[int]:
@@ -159,23 +131,57 @@ class Event(Model):
         return [row[0] for row in run(cls, sql, [first, last, limit]).fetchall()]
 
     @classmethod
-    def first_since(cls, moment: int) -> int | None:
-        """The smallest id of an event of that moment or later."""
-        sql = "SELECT MIN(id) FROM audit_event WHERE timestamp >= ?"
-        found: int | None = run(cls, sql, [moment]).fetchone()[0]
+    def range_of(cls, above: int, up_to: int) -> tuple[int, int]:
+        """How many events have an id above one number and up to another, and the smallest id of them."""
+        sql = "SELECT COUNT(*), MIN(id) FROM audit_event WHERE id > ? AND id <= ?"
+        count, first = run(cls, sql, [above, up_to]).fetchone()
+        return int(count), first or 0
+
+    @classmethod
+    def first_between(cls, start: int, end: int) -> int | None:
+        """The smallest id of an event of these moments."""
+        sql = "SELECT MIN(id) FROM audit_event WHERE timestamp >= ? AND timestamp <= ?"
+        found: int | None = run(cls, sql, [start, end]).fetchone()[0]
         return found
 
     @classmethod
-    def first_id(cls) -> int | None:
-        """The smallest id there is."""
-        found: int | None = run(cls, "SELECT MIN(id) FROM audit_event").fetchone()[0]
+    def last_before(cls, moment: int, up_to: int) -> int | None:
+        """The largest id, up to one, of an event before that moment."""
+        column = (
+            "+timestamp" if on_sqlite(cls) else "timestamp"
+        )  # by id, where the next one nearly always is it
+        sql = f"SELECT id FROM audit_event WHERE id <= ? AND {column} < ? ORDER BY id DESC LIMIT 1"
+        row = run(cls, sql, [up_to, moment]).fetchone()
+        return row[0] if row else None
+
+    @classmethod
+    def end_of(cls, above: int, up_to: int, limit: int) -> int | None:
+        """The id of the last of so many events above one id and up to another; None without any."""
+        sql = (
+            "SELECT MAX(id) FROM (SELECT id FROM audit_event WHERE id > ? AND id <= ? ORDER BY id LIMIT ?) "
+            "AS batch"
+        )
+        found: int | None = run(cls, sql, [above, up_to, limit]).fetchone()[0]
         return found
+
+    @classmethod
+    def repairs(cls, action: str) -> list[tuple[int, str]]:
+        """Ids and metadata of the events of an action, by id, whatever stands there."""
+        sql = f"SELECT id, {_raw(cls, 'metadata')} FROM audit_event WHERE action = ? ORDER BY id"
+        return [(number, _text(found)) for number, found in run(cls, sql, [action]).fetchall()]
+
+    @classmethod
+    def last_of(cls, up_to: int) -> tuple[int, str] | None:
+        """The largest id up to a number, with the event's hash."""
+        sql = f"SELECT id, {_raw(cls, 'hash')} FROM audit_event WHERE id <= ? ORDER BY id DESC LIMIT 1"
+        row = run(cls, sql, [up_to]).fetchone()
+        return (row[0], _text(row[1])) if row else None
 
     @classmethod
     def hash_at(cls, event: int) -> str | None:
         """The hash of one event."""
-        row = run(cls, "SELECT hash FROM audit_event WHERE id = ?", [event]).fetchone()
-        return row[0] if row else None
+        row = run(cls, f"SELECT {_raw(cls, 'hash')} FROM audit_event WHERE id = ?", [event]).fetchone()
+        return _text(row[0]) if row else None
 
     @classmethod
     def delete_to(cls, last: int) -> int:
@@ -216,13 +222,11 @@ class Event(Model):
         return {int(number): count for number, count in run(cls, sql, [moment]).fetchall()}
 
 
-class End(NamedTuple):
-    """The last id and its hash, how many events there are, and the panel's signature over the first two."""
-
-    last_id: int
-    last_hash: str
-    events: int
-    signature: str
+_READ_HEAD: Final = (
+    "SELECT last_id, last_hash, events, signature, "
+    "(SELECT MAX(e.id) FROM audit_event e WHERE e.id > h.last_id AND e.id <= 1000000000 + "
+    f"CASE WHEN h.last_id < {MAX_ID} THEN h.last_id ELSE 0 END) FROM audit_head h WHERE h.id = 1"
+)
 
 
 class Head(Model):
@@ -246,19 +250,29 @@ class Head(Model):
         With ``lock`` nobody else goes on with the chain before the transaction ends: on PostgreSQL
         by the row's lock, on SQLite because every transaction is ``BEGIN IMMEDIATE``.
         """
-        suffix = " FOR UPDATE" if lock and not on_sqlite(cls) else ""
-        sql = f"SELECT last_id, last_hash, events, signature FROM audit_head WHERE id = 1{suffix}"
-        row = run(cls, sql).fetchone()
-        return End._make(row) if row else None
+        suffix = " FOR UPDATE OF h" if lock and not on_sqlite(cls) else ""
+        try:
+            row = run(cls, f"{_READ_HEAD}{suffix}").fetchone()
+        except Exception as exc:
+            if "decode" not in str(exc):
+                raise
+            row = (-1, "", 0, "")  # somebody wrote what is no text
+        return End._make((*row, None)[:5]) if row else None
 
     @classmethod
-    def move(cls, last: int, last_hash: str, added: int, signature: str) -> None:
-        """Say where the chain ends now."""
+    def place(cls) -> None:
+        """Make the row where there is none; it tells nothing yet."""
         sql = (
-            "UPDATE audit_head SET last_id = ?, last_hash = ?, events = events + ?, signature = ? "
-            "WHERE id = 1"
+            "INSERT INTO audit_head (id, last_id, last_hash, events, signature) "
+            "VALUES (1, -1, '', 0, '') ON CONFLICT (id) DO NOTHING"
         )
-        run(cls, sql, [last, last_hash, added, signature])
+        run(cls, sql)
+
+    @classmethod
+    def put(cls, end: End) -> None:
+        """Say where the chain ends now."""
+        sql = "UPDATE audit_head SET last_id = ?, last_hash = ?, events = ?, signature = ? WHERE id = 1"
+        run(cls, sql, end[:4])
 
     @classmethod
     def removed(cls, number: int) -> None:
@@ -273,6 +287,7 @@ class Checkpoint(Model):
     last_id = BigIntegerField()
     last_hash = CharField(max_length=64)
     deleted = BigIntegerField()
+    total = BigIntegerField()
     time = CharField(max_length=32)
     signature = TextField()
 
@@ -282,20 +297,23 @@ class Checkpoint(Model):
         table_name = "audit_checkpoint"
 
     @classmethod
-    def all_rows(cls) -> list[tuple[int, str, int, str, str]]:
-        """Last id, hash, number deleted, time and signature, oldest first."""
-        sql = "SELECT last_id, last_hash, deleted, time, signature FROM audit_checkpoint ORDER BY last_id, id"
+    def all_rows(cls) -> list[tuple[int, str, int, int, str, str]]:
+        """Last id, hash, number deleted, that of all cleanups, time and signature, oldest first."""
+        sql = f"SELECT {_MARK} FROM audit_checkpoint ORDER BY last_id, id"
         return list(run(cls, sql).fetchall())
 
     @classmethod
-    def replace_from(cls, first: int, row: tuple[int, str, int, str, str]) -> None:
+    def newest(cls) -> tuple[int, int, str]:
+        """Last id, number deleted by all cleanups, and hash of the latest one; zeros without any."""
+        sql = "SELECT last_id, total, last_hash FROM audit_checkpoint ORDER BY last_id DESC LIMIT 1"
+        row = run(cls, sql).fetchone()
+        return (row[0], row[1], row[2]) if row else (0, 0, ZERO)
+
+    @classmethod
+    def replace_from(cls, first: int, row: tuple[int, str, int, int, str, str]) -> None:
         """Write a checkpoint in place of those from ``first`` on, which are of the same cleanup."""
         run(cls, "DELETE FROM audit_checkpoint WHERE last_id >= ?", [first])
-        sql = (
-            "INSERT INTO audit_checkpoint (last_id, last_hash, deleted, time, signature) "
-            "VALUES (?, ?, ?, ?, ?)"
-        )
-        run(cls, sql, row)
+        run(cls, f"INSERT INTO audit_checkpoint ({_MARK}) VALUES (?, ?, ?, ?, ?, ?)", row)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from peewee import Model
 
-from flatrun_audit import models
+from flatrun_audit import models, soundness
 from flatrun_audit.blueprint import blp
 from flatrun_audit.cleanup import CLEANER, FIRST_AFTER, RETENTION
 from flatrun_audit.interrupted import WATCH
@@ -14,6 +14,7 @@ from flatrun_audit.recorder import RECORDER
 from flatrun_audit.settings import AuditSettingsSchema
 from flatrun_audit.wiring import Wiring
 from flatrun_core import HOOK_API, Blueprint, PluginContext, PluginInfo, hookimpl
+from flatrun_core.checks import Check
 from flatrun_core.ports.auth import Permission, Recorder
 from flatrun_core.ports.scheduling import Timer
 from flatrun_core.ports.settings import SettingsGroup
@@ -21,13 +22,7 @@ from flatrun_core.ports.settings import SettingsGroup
 if TYPE_CHECKING:
     import click
 
-PLUGIN = PluginInfo(
-    slug="audit",
-    hook_api=HOOK_API,
-    display_name="Audit",
-    type="service",
-    category="identity",
-)
+PLUGIN = PluginInfo(slug="audit", hook_api=HOOK_API, display_name="Audit", category="identity")
 
 
 @hookimpl
@@ -45,6 +40,7 @@ def flatrun_register_recorders(ctx: PluginContext) -> Sequence[Recorder]:
 @hookimpl
 def flatrun_on_serve(ctx: PluginContext) -> None:
     """Record what a crash cut off, and look after what is counted."""
+    soundness.say(ctx)
     ctx.services.get(WATCH).start()
 
 
@@ -83,6 +79,12 @@ def flatrun_register_timers(ctx: PluginContext) -> Sequence[Timer]:
     """Retention, once a day."""
     clean = ctx.services.get(CLEANER).clean_by_age
     return [Timer("audit.cleanup", RETENTION, clean, first_after=FIRST_AFTER)]
+
+
+@hookimpl
+def flatrun_register_checks(ctx: PluginContext) -> Sequence[Check]:
+    """Whether the tables are there and the end of the chain is sound."""
+    return [soundness.check_of(ctx)]
 
 
 @hookimpl

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import IO, Any, Final
 
 from flatrun_audit.canonical import canonical
-from flatrun_audit.verifying import ChainCheck, Link, Report, is_cleanup, mark_of
+from flatrun_audit.verifying import ChainCheck, Link, Report, is_cleanup, is_repair, mark_of
 
 CHUNK: Final = 1 << 20  # characters
 MAX_EVENT: Final = 1 << 22  # characters; the panel's own are below a tenth of that
@@ -20,7 +20,10 @@ class Unreadable(Exception):
 def verify_export(source: IO[str], check: ChainCheck) -> Report:
     """Check a JSON export of any layout; raises ``Unreadable``."""
     for text, event in _events(source):
-        check.take(_link(text, event))
+        link = _link(text, event)
+        if is_repair(event.get("action")):
+            check.repair(link, event.get("metadata"))
+        check.take(link)
         if is_cleanup(event.get("action")):
             mark = mark_of(event.get("metadata"))
             if mark is not None:

@@ -8,7 +8,7 @@ from marshmallow.validate import OneOf, Range
 
 from flatrun_audit.canonical import microseconds
 from flatrun_audit.exporting import CSV, JSON
-from flatrun_audit.models import LEADS, Filters
+from flatrun_audit.filters import LEADS, Filters
 from flatrun_core import InputSchema, fields
 
 MAX_PAGE: Final = 1000

@@ -1,91 +1,149 @@
 """Verifying the chain in the panel's database, while the panel runs or not."""
 
+import json
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Final
 
 from flatrun_audit.canonical import ZERO, Entry, hash_of
 from flatrun_audit.chain import HEAD_PURPOSE, head_value
 from flatrun_audit.cleanup import Mark
-from flatrun_audit.models import Checkpoint, End, Event, Head
-from flatrun_audit.verifying import Broken, ChainCheck, Link, ReadSignature, Report, missing_events
+from flatrun_audit.ends import End
+from flatrun_audit.models import MAX_ROW, MIN_ROW, Checkpoint, Event, Head, on_sqlite, run
+from flatrun_audit.repairs import skips
+from flatrun_audit.verifying import (
+    SIGNED,
+    UNCHECKED,
+    Broken,
+    ChainCheck,
+    Link,
+    ReadSignature,
+    Report,
+    is_repair,
+    missing_events,
+)
 from flatrun_core.ports.storage import PanelStore
 
 BATCH = 2000
+Row = tuple[Any, ...]
+_ACTION, _EVENT_ID, _HASH, _ID, _METADATA, _PREV_HASH, _TIMESTAMP = (
+    Entry._fields.index(name)
+    for name in ("action", "event_id", "hash", "id", "metadata", "prev_hash", "timestamp")
+)
+_MARK_KINDS: Final = [int, str, int, int, str, str]
 
 
 def verify_database(database: PanelStore, read_signature: ReadSignature | None) -> Report:
-    """Check every event up to the end of the chain as it is now, its beginning, and its end.
+    """Check every event, the chain's beginning and its end, as they are at one moment.
 
-    Holds no transaction. A cleanup that runs meanwhile takes events away at the beginning and leaves
-    a checkpoint; what it disturbed is checked once more.
+    Everything is read in one snapshot, so panels that write or clean up meanwhile disturb nothing and
+    are not held up.
     """
-    while True:
-        with database.session():
-            marks = Checkpoint.all_rows()
-            report = _verify(read_signature)
-            if report.whole or marks == Checkpoint.all_rows():
-                return report
+    with _snapshot(database):
+        return _verify(read_signature)
+
+
+@contextmanager
+def _snapshot(database: PanelStore) -> Iterator[None]:
+    """A transaction that reads; SQLite's own kind of it holds off nobody, unlike ``atomic``."""
+    with database.session():
+        run(Head, "BEGIN" if on_sqlite(Head) else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        try:
+            yield
+        finally:
+            run(Head, "ROLLBACK")
 
 
 def _verify(read_signature: ReadSignature | None) -> Report:
-    check = ChainCheck(read_signature=read_signature)
     head = Head.read()
-    last = head.last_id if head else 2**62
-    for entry in _entries(last):
-        if not isinstance(entry, Entry):
-            check.blame(Broken(entry, "", "it was changed: it cannot be read"))
+    check = ChainCheck(read_signature=read_signature, known=skips())
+    begin = _checkpoints(check)
+    last = head.last_id if head is not None and head.sound else MAX_ROW
+    for row in _rows(begin + 1, last):
+        if isinstance(row, int):
+            check.blame(Broken(row, "", "it was changed: it cannot be read"))
             break
-        check.take(_link(entry))
+        _take(check, row)
         if check.settled:
             break
-    for row in Checkpoint.all_rows():
-        check.checkpoint(Mark(*row))
+    _strangers(check, MIN_ROW, begin, "it stands before the beginning of the chain")
+    _strangers(check, last, MAX_ROW, f"it stands after the end of the chain, event {last}")
     report = check.end(anchored=True)
-    if report.whole:
+    report.anchor = UNCHECKED if read_signature is None and last else SIGNED
+    if report.fault is None:
         _check_head(check, head, read_signature)
     return report
 
 
-def _entries(last: int) -> Iterator[Entry | int]:
+def _checkpoints(check: ChainCheck) -> int:
+    """Look at all of them; the last id that a cleanup deleted."""
+    begin = total = 0
+    for row in Checkpoint.all_rows():
+        if [*map(type, row)] != _MARK_KINDS:
+            check.blame(Broken(0, "", "a checkpoint was changed: it holds what the panel never writes"))
+            continue
+        mark = Mark(*row)
+        check.checkpoint(mark)
+        if mark.total != total + mark.deleted:
+            check.blame(Broken(mark.last_deleted_id, "", "a checkpoint before this one is missing"))
+        begin, total = mark.last_deleted_id, mark.total
+    return begin
+
+
+def _strangers(check: ChainCheck, above: int, up_to: int, why: str) -> None:
+    count, first = Event.range_of(above, up_to)
+    if count:
+        check.stranger(first, "", why, count)
+
+
+def _rows(first: int, last: int) -> Iterator[Row | int]:
     """Every event; the number alone of the first one that the database cannot hand out."""
-    at = 0
+    at = first
     while True:
         try:
-            batch = Event.from_id(at, last, BATCH)
+            batch = Event.rows(at, last, BATCH)
         except Exception:
             unreadable = _unreadable(at, last)
             if unreadable is None:
                 raise
-            batch = Event.from_id(at, unreadable - 1, BATCH)
+            batch = Event.rows(at, unreadable - 1, BATCH)
             if not batch:
                 yield unreadable
                 return
         if not batch:
             return
         yield from batch
-        at = batch[-1].id + 1
+        at = batch[-1][_ID] + 1
 
 
 def _unreadable(first: int, last: int) -> int | None:
     """The first event of a batch with a text that is none; None when the database fails altogether."""
     for number in Event.numbers(first, last, BATCH):
         try:
-            Event.from_id(number, number, 1)
+            Event.rows(number, number, 1)
         except Exception:  # noqa: BLE001 - that it fails is the answer
             return number
     return None
 
 
-def _link(entry: Entry) -> Link:
+def _take(check: ChainCheck, row: Row) -> None:
     try:
-        computed = hash_of(entry)
+        computed = hash_of(row)
     except (TypeError, ValueError, OverflowError):  # a column holds what the panel never writes
         computed = None
-    return Link(entry.id, entry.event_id, entry.timestamp, entry.prev_hash, entry.hash, computed)
+    link = Link(row[_ID], str(row[_EVENT_ID]), row[_TIMESTAMP], row[_PREV_HASH], row[_HASH], computed)
+    if is_repair(row[_ACTION]) and computed is not None:
+        with suppress(ValueError, RecursionError):  # it was changed, and its hash tells
+            check.repair(link, json.loads(row[_METADATA]))
+    check.take(link)
 
 
 def _check_head(check: ChainCheck, head: End | None, read_signature: ReadSignature | None) -> None:
     if head is None:
         check.blame(Broken(0, "", "the head row, which tells where the chain ends, is missing"))
+        return
+    if not head.sound:
+        check.blame(Broken(0, "", "the head row was changed: it holds what the panel never writes"))
         return
     number, own = _end(check.report)
     name = check.report.last.event_id if check.report.last else ""

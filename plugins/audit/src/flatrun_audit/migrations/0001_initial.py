@@ -72,6 +72,7 @@ class Checkpoint(Model):
     last_id = BigIntegerField()
     last_hash = CharField(max_length=64)
     deleted = BigIntegerField()
+    total = BigIntegerField()
     time = CharField(max_length=32)
     signature = TextField()
 

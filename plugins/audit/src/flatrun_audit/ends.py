@@ -1,0 +1,29 @@
+"""Where the chain ends, as the row of the head tells it."""
+
+from typing import Final, NamedTuple
+
+from flatrun_audit.canonical import is_hash
+
+MAX_ID: Final = 2**53
+"""Beyond it no program reads a number alike, and no panel comes there."""
+
+
+class End(NamedTuple):
+    """The last id and its hash, how many events there are, and the panel's signature over the first two.
+
+    ``beyond`` is the largest id of a row above ``last_id``, of those that would get in the way.
+    """
+
+    last_id: int
+    last_hash: str
+    events: int
+    signature: str
+    beyond: int | None = None
+
+    @property
+    def sound(self) -> bool:
+        """Whether this is what the panel writes, and the chain can go on from it."""
+        kinds = (type(self.last_id), type(self.last_hash), type(self.events), type(self.signature))
+        if kinds != (int, str, int, str):
+            return False
+        return 0 <= self.last_id <= MAX_ID and is_hash(self.last_hash)

@@ -1,0 +1,122 @@
+"""What the panel does when somebody wrote into its tables: it goes on, and says so in the chain.
+
+A row that the panel did not write stays where it is and is stepped over. The event that steps over it
+says so in ``metadata.repair`` and is linked to the last event of the panel's own.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final, NamedTuple
+
+from flatrun_audit.canonical import ZERO, is_hash
+from flatrun_audit.ends import MAX_ID, End
+from flatrun_audit.models import Checkpoint, Event, Head
+
+ACTION: Final = "audit.repair"
+MISSING: Final = "missing"
+UNSIGNED: Final = "unsigned"
+FAULTS: Final = {
+    MISSING: "the head row, which tells where the chain ends, was missing or spoilt, and was made anew",
+    UNSIGNED: "the head row was not signed by this panel when the panel went on from it",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What was found: rows with ids above ``after`` and up to ``last``, and what was wrong with the head."""
+
+    after: int
+    last: int
+    rows: int
+    head: str
+
+    def facts(self) -> dict[str, Any]:
+        """For the metadata of the event."""
+        return {"repair": asdict(self)}
+
+    def sentence(self) -> str:
+        """For people."""
+        said = [FAULTS[self.head]] if self.head else []
+        if self.rows:
+            said.append(
+                f"{self.rows} rows from id {self.after + 1} to {self.last} were not written by the panel"
+            )
+        return "; ".join(said)
+
+
+class Skip(NamedTuple):
+    """An event that hangs on event ``after`` instead of the one before it."""
+
+    event: int
+    after: int
+
+
+def locked_end(signed: Callable[[End], bool]) -> tuple[End, Repair | None]:
+    """Where the chain ends, locked until the transaction ends, and what must be told of it.
+
+    A head that is missing or that no panel wrote is made anew from the last event.
+    """
+    head, fault = Head.read(lock=True), ""
+    if head is None:
+        Head.place()
+        head = Head.read(lock=True)
+    if head is None or not head.sound:
+        head, fault = _rebuilt(), MISSING
+    elif not signed(head):
+        fault = UNSIGNED
+    if not fault and head.beyond is None:
+        return head, None
+    last = head.last_id if head.beyond is None else head.beyond
+    return head, Repair(head.last_id, last, Event.range_of(head.last_id, last)[0], fault)
+
+
+def _rebuilt() -> End:
+    begin, _, begin_hash = Checkpoint.newest()
+    last, last_hash = Event.last_of(MAX_ID) or (0, ZERO)
+    if last <= begin:
+        last, last_hash = begin, begin_hash
+    count = Event.range_of(begin, last)[0] - strangers(skips(), begin, last)
+    return End(last, last_hash if is_hash(last_hash) else ZERO, count, "")
+
+
+def skips() -> list[Skip]:
+    """Every step over rows that the events tell of, by id."""
+    found = []
+    for number, metadata in Event.repairs(ACTION):
+        try:
+            skip = skip_of(number, json.loads(metadata))
+        except (ValueError, RecursionError):
+            continue
+        if skip is not None:
+            found.append(skip)
+    return found
+
+
+def skip_of(number: int, metadata: Any) -> Skip | None:
+    """The step that an event of this id and these facts makes, if it makes one."""
+    facts = _facts(metadata)
+    after, last = facts.get("after"), facts.get("last")
+    if type(after) is not int or last != number - 1 or not 0 <= after < last:
+        return None
+    return Skip(number, after)
+
+
+def fault_of(metadata: Any) -> str:
+    """What an event says was wrong with the head; empty for nothing."""
+    head = _facts(metadata).get("head")
+    return FAULTS.get(head, "") if isinstance(head, str) else ""
+
+
+def _facts(metadata: Any) -> Mapping[str, Any]:
+    found = metadata.get("repair") if isinstance(metadata, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
+
+
+def strangers(known: Sequence[Skip], above: int, up_to: int) -> int:
+    """How many rows, with ids above one number and up to another, events step over."""
+    return sum(
+        Event.range_of(max(above, skip.after), min(up_to, skip.event - 1))[0]
+        for skip in known
+        if skip.after < up_to and skip.event - 1 > above
+    )
