@@ -2,14 +2,15 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any, Final
 
 from flatrun_audit.canonical import microseconds, moment_text
 from flatrun_audit.events import AuditLog
-from flatrun_audit.models import MIN_ROW, Checkpoint, Event, Head
+from flatrun_audit.models import MIN_ROW, Checkpoint, Event, Head, on_sqlite, run
 from flatrun_audit.repairs import Skip, skips, strangers
 from flatrun_audit.settings import AuditSettings
 from flatrun_core import ServiceKey
@@ -24,7 +25,7 @@ PURPOSE: Final = "audit.checkpoint"
 BATCH: Final = 2000
 """Events of the first transaction; later ones have as many as fit into ``LASTS``."""
 SMALLEST, LARGEST = 200, 50_000
-LASTS: Final = 0.2
+LASTS: Final = 0.25
 """Seconds that a transaction is meant to take: others wait for it."""
 PAUSE: Final = 0.11
 """Seconds between two batches at least: SQLite lets a waiting writer look again after a tenth of one."""
@@ -104,7 +105,8 @@ class Cleaner:
             head, base = Head.read(), Checkpoint.newest()
             last = _last_old(head.last_id, seconds) if head is not None and head.sound else 0
             known = skips()
-        deleted, mark = self._delete(base, last, known)
+            with _roomy():
+                deleted, mark = self._delete(base, last, known)
         return Cleaned(deleted, seconds, mark)
 
     def _delete(
@@ -157,6 +159,20 @@ class Cleaner:
         cleaned = self.clean()
         if cleaned.deleted:
             self._record(RecordedEvent(ACTION, "audit", metadata=cleaned.facts()))
+
+
+@contextmanager
+def _roomy() -> Iterator[None]:
+    """Within the caller's session, let SQLite keep 64 MiB of pages: ten indexes are read all over."""
+    if not on_sqlite(Event):
+        yield
+        return
+    (usual,) = run(Event, "PRAGMA cache_size").fetchone()
+    run(Event, "PRAGMA cache_size = -65536")
+    try:
+        yield
+    finally:
+        run(Event, f"PRAGMA cache_size = {int(usual)}")
 
 
 def _last_old(head: int, seconds: int) -> int:

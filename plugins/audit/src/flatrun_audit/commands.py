@@ -154,7 +154,7 @@ def _fault(broken: "Broken") -> str:
 def _event(link: "Link") -> str:
     from flatrun_audit.verifying import shown_time  # noqa: PLC0415 - as above
 
-    return f"{link.id}, {_shown(link.event_id)}, {_shown(shown_time(link))}"
+    return f"{link.id}, {_shown(str(link.event_id))}, {_shown(shown_time(link))}"
 
 
 def _shown(text: str) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import IO, Any, Final
 
 from flatrun_audit.canonical import canonical
-from flatrun_audit.verifying import ChainCheck, Link, Report, is_cleanup, is_repair, mark_of
+from flatrun_audit.repairs import ACTION as REPAIR
+from flatrun_audit.verifying import ChainCheck, Link, Report, is_cleanup, mark_of
 
 CHUNK: Final = 1 << 20  # characters
 MAX_EVENT: Final = 1 << 22  # characters; the panel's own are below a tenth of that
@@ -21,7 +22,7 @@ def verify_export(source: IO[str], check: ChainCheck) -> Report:
     """Check a JSON export of any layout; raises ``Unreadable``."""
     for text, event in _events(source):
         link = _link(text, event)
-        if is_repair(event.get("action")):
+        if event.get("action") == REPAIR:
             check.repair(link, event.get("metadata"))
         check.take(link)
         if is_cleanup(event.get("action")):

@@ -6,7 +6,6 @@ from typing import Any, Final, NamedTuple
 
 from flatrun_audit.canonical import ZERO, moment_text
 from flatrun_audit.cleanup import ACTION, PURPOSE, Mark
-from flatrun_audit.repairs import ACTION as REPAIR
 from flatrun_audit.repairs import Skip, fault_of, skip_of
 
 ReadSignature = Callable[[str, str], Any]
@@ -21,10 +20,10 @@ class Link(NamedTuple):
     """What verification needs of one event; ``computed`` is None when its hash cannot be computed."""
 
     id: int
-    event_id: str
+    event_id: object
     timestamp: object
-    prev_hash: str
-    hash: str
+    prev_hash: object
+    hash: object
     computed: str | None
 
 
@@ -96,7 +95,7 @@ class Report:
 def _named(link: Link | None) -> dict[str, Any] | None:
     if link is None:
         return None
-    return {"id": link.id, "event_id": link.event_id, "timestamp": shown_time(link)}
+    return {"id": link.id, "event_id": str(link.event_id), "timestamp": shown_time(link)}
 
 
 def shown_time(link: Link) -> str:
@@ -162,7 +161,7 @@ class ChainCheck:
         """Whether an event says that this row is not the panel's; it is blamed and not looked at."""
         for skip in self._skips.values():
             if skip.after < link.id < skip.event:
-                self.stranger(link.id, link.event_id, f"event {skip.event} steps over it")
+                self.stranger(link.id, str(link.event_id), f"event {skip.event} steps over it")
                 return True
         return False
 
@@ -179,7 +178,7 @@ class ChainCheck:
         """An event that tells of a repair, before it is taken."""
         fault = fault_of(metadata)
         if fault:
-            self._say(Broken(link.id, link.event_id, f"it says that {fault}"))
+            self._say(Broken(link.id, str(link.event_id), f"it says that {fault}"))
         skip = skip_of(link.id, metadata)
         if skip is not None:
             self._skips[link.id] = skip
@@ -234,7 +233,7 @@ class ChainCheck:
         return None
 
     def _wrong(self, link: Link, reason: str) -> None:
-        self.blame(Broken(link.id, link.event_id, reason))
+        self.blame(Broken(link.id, str(link.event_id), reason))
 
     def blame(self, broken: Broken) -> None:
         """Something is wrong; of several things the one at the lowest id stays."""
@@ -264,11 +263,6 @@ _MARK: Final = {
 def is_cleanup(action: Any) -> bool:
     """Whether an event may have a checkpoint in its metadata."""
     return bool(action == ACTION)
-
-
-def is_repair(action: Any) -> bool:
-    """Whether an event may tell of a repair in its metadata."""
-    return bool(action == REPAIR)
 
 
 def missing_events(first: int, last: int) -> str:

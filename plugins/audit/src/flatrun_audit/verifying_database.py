@@ -10,6 +10,7 @@ from flatrun_audit.chain import HEAD_PURPOSE, head_value
 from flatrun_audit.cleanup import Mark
 from flatrun_audit.ends import End
 from flatrun_audit.models import MAX_ROW, MIN_ROW, Checkpoint, Event, Head, on_sqlite, run
+from flatrun_audit.repairs import ACTION as REPAIR
 from flatrun_audit.repairs import skips
 from flatrun_audit.verifying import (
     SIGNED,
@@ -19,7 +20,6 @@ from flatrun_audit.verifying import (
     Link,
     ReadSignature,
     Report,
-    is_repair,
     missing_events,
 )
 from flatrun_core.ports.storage import PanelStore
@@ -131,8 +131,8 @@ def _take(check: ChainCheck, row: Row) -> None:
         computed = hash_of(row)
     except (TypeError, ValueError, OverflowError):  # a column holds what the panel never writes
         computed = None
-    link = Link(row[_ID], str(row[_EVENT_ID]), row[_TIMESTAMP], row[_PREV_HASH], row[_HASH], computed)
-    if is_repair(row[_ACTION]) and computed is not None:
+    link = Link(row[_ID], row[_EVENT_ID], row[_TIMESTAMP], row[_PREV_HASH], row[_HASH], computed)
+    if row[_ACTION] == REPAIR and computed is not None:
         with suppress(ValueError, RecursionError):  # it was changed, and its hash tells
             check.repair(link, json.loads(row[_METADATA]))
     check.take(link)
@@ -146,7 +146,7 @@ def _check_head(check: ChainCheck, head: End | None, read_signature: ReadSignatu
         check.blame(Broken(0, "", "the head row was changed: it holds what the panel never writes"))
         return
     number, own = _end(check.report)
-    name = check.report.last.event_id if check.report.last else ""
+    name = str(check.report.last.event_id) if check.report.last else ""
     if number != head.last_id:
         missing = missing_events(number + 1, head.last_id)
         check.blame(Broken(head.last_id, "", f"{missing} at the end"))
@@ -164,7 +164,7 @@ def _check_head(check: ChainCheck, head: End | None, read_signature: ReadSignatu
 def _end(report: Report) -> tuple[int, str]:
     """Where the events, or the checkpoints where there are no events, end."""
     if report.last is not None:
-        return report.last.id, report.last.hash
+        return report.last.id, str(report.last.hash)
     if report.checkpoints:
         mark = report.checkpoints[-1][0]
         return mark.last_deleted_id, mark.hash
