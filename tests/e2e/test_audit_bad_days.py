@@ -1,11 +1,13 @@
 """The audit on days when things go wrong: the disk is full, the panel is killed."""
 
 import json
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from flask import Flask
 from flatrun_e2e.panel import PanelProcess
 
 from flatrun_audit import plugin
+from flatrun_audit.canonical import Entry
 from flatrun_audit.verifying import Report
 from flatrun_audit.verifying_database import verify_database
 from flatrun_core.ports.secrets import SIGNING
@@ -118,3 +121,38 @@ def verify(panel: PanelProcess) -> dict[str, Any]:
     assert done.stdout, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
+
+
+def execute(panel: PanelProcess, statement: str) -> None:
+    """What somebody with the file could do."""
+    with closing(sqlite3.connect(panel.root / ".flatrun" / "flatrun.db", timeout=10)) as connection:
+        connection.execute(statement)
+        connection.commit()
+
+
+NEXT = ", ".join({"id": "id + 1", "event_id": "'foreign'"}.get(name, name) for name in Entry._fields)
+LAST = "id = (SELECT MAX(id) FROM audit_event)"
+SPOILT = {
+    "a row at the end": f"INSERT INTO audit_event ({', '.join(Entry._fields)}) "
+    f"SELECT {NEXT} FROM audit_event WHERE {LAST}",
+    "no head": "DELETE FROM audit_head",
+}
+
+
+@pytest.mark.parametrize("what", SPOILT)
+def test_whatever_was_written_into_the_tables_logins_changes_and_the_host_go_on(
+    start_panel: Callable[..., PanelProcess], what: str
+) -> None:
+    panel = start_panel(env={"FLATRUN_ADMIN_PASSWORD": "the one of before"})
+    execute(panel, SPOILT[what])
+    program = str(Path(sys.executable).with_name("flatrun"))
+    command = [program, "users", "reset-password", "admin", "--generate", "--config", str(panel.config)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    account = {"username": "admin", "password": done.stdout.split()[-1]}
+    assert requests.post(f"{panel.url}/api/auth/login", json=account, timeout=30).status_code == 200
+    assert panel.delete("/api/deployments/nothing").status_code == 404
+    assert panel.get("/api/audit/events?action=audit.repair").json()["total"] == 1
+    found = verify(panel)
+    assert found["broken"] is not None
+    assert found["own_events_broken"] is None

@@ -14,6 +14,8 @@ import requests
 from flatrun_e2e.panel import PanelProcess
 from flatrun_e2e.postgres import Cluster
 
+from flatrun_audit.canonical import Entry
+
 SIGNED_BY = "the key that both panels sign with"
 
 Pair = tuple[PanelProcess, PanelProcess]
@@ -136,3 +138,35 @@ def test_a_panel_that_is_killed_leaves_a_whole_chain_and_its_next_start_tells_of
     assert sent <= recorded
     assert rows("SELECT COUNT(*) FROM audit_open_request") == [(0,)]
     assert verify(one)[0] == 0
+
+
+COLUMNS = ", ".join(Entry._fields)
+FOREIGN = COLUMNS.replace("event_id", "'foreign'").replace(" id,", " id + 1,")
+
+
+def test_rows_written_by_hand_and_a_lost_head_lock_nobody_out_and_are_named(panels: Pair, rows: Rows) -> None:
+    for number in range(3):
+        refused(panels[0], number)
+    last = rows("SELECT MAX(id) FROM audit_event")[0][0]
+    rows(f"INSERT INTO audit_event ({COLUMNS}) SELECT {FOREIGN} FROM audit_event WHERE id = {last}")
+    code, report = verify(panels[0])
+    assert (code, report["broken"]["id"], report["own_events_broken"]) == (1, last + 1, None)
+    refused(panels[0], "after")
+    refused(panels[1], "after-too")
+    found = panels[0].get("/api/audit/events?action=audit.repair").json()
+    assert found["total"] == 1
+    assert found["events"][0]["metadata"]["repair"] == {
+        "after": last, "head": "", "last": last + 1, "rows": 1,
+    }  # fmt: skip
+    code, report = verify(panels[1])
+    assert (code, report["broken"]["id"], report["own_events_broken"]) == (1, last + 1, None)
+    rows(f"DELETE FROM audit_event WHERE id = {last + 1}")
+    assert verify(panels[0])[0] == 0
+    rows("DELETE FROM audit_head")
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: refused(panels[n % 2], f"at-once-{n}"), range(16)))
+    found = panels[0].get("/api/audit/events?action=audit.repair").json()
+    assert found["events"][0]["metadata"]["repair"]["head"] == "missing"
+    assert found["total"] == 2
+    code, report = verify(panels[1])
+    assert (code, report["broken"]["id"], report["own_events_broken"]) == (1, found["events"][0]["id"], None)
