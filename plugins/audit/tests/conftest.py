@@ -33,6 +33,7 @@ from flatrun_core import (
     record_facts,
 )
 from flatrun_core.ports.auth import Actor, Permission
+from flatrun_core.ports.programs import PROGRAMS
 from flatrun_core.ports.secrets import SIGNING
 from flatrun_core.ports.storage import DATABASE
 from flatrun_core.testing.client import ADMIN_KEY, ApiClient, Login
@@ -170,7 +171,8 @@ class Bench:
         return rows
 
     def verify(self, *, keyed: bool = True) -> Report:
-        return verify_database(self.database, self.services.get(SIGNING).read if keyed else None)
+        read = self.services.get(SIGNING).read if keyed else None
+        return verify_database(self.database, read, self.services.get(PROGRAMS))
 
     def export(self, **body: Any) -> Response:
         answer: Response = self.client.post("/api/audit/export", json=body)

@@ -12,6 +12,7 @@ from flatrun_audit.texts import clean
 from flatrun_core import AuthSettings, FlatrunError, StartupError
 from flatrun_core.cli import Session, config_option, json_option, pass_session
 from flatrun_core.cli.assembled import assembled, database_is_there, existing_panel
+from flatrun_core.ports.programs import PROGRAMS
 from flatrun_core.ports.secrets import SIGNING
 from flatrun_core.ports.storage import DATABASE
 
@@ -94,7 +95,7 @@ def _of_database(session: Session) -> "Report":
     with existing_panel(session) as panel:
         if panel.services.find(CHAIN) is None:
             raise StartupError("the plugin audit is not active; `flatrun plugins` says why")
-        return verify_database(panel.services.get(DATABASE), _reader(panel))
+        return verify_database(panel.services.get(DATABASE), _reader(panel), panel.services.get(PROGRAMS))
 
 
 @contextmanager

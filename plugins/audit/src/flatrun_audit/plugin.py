@@ -13,8 +13,7 @@ from flatrun_audit.permissions import PERMISSIONS
 from flatrun_audit.recorder import RECORDER
 from flatrun_audit.settings import AuditSettingsSchema
 from flatrun_audit.wiring import Wiring
-from flatrun_core import HOOK_API, Blueprint, PluginContext, PluginInfo, hookimpl
-from flatrun_core.checks import Check
+from flatrun_core import HOOK_API, Blueprint, Check, PluginContext, PluginInfo, hookimpl
 from flatrun_core.ports.auth import Permission, Recorder
 from flatrun_core.ports.scheduling import Timer
 from flatrun_core.ports.settings import SettingsGroup

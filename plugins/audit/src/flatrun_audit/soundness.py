@@ -3,8 +3,7 @@
 from typing import Final
 
 from flatrun_audit.models import MAX_ROW, MIN_ROW, Checkpoint, Event, Head, OpenRequest
-from flatrun_core import PluginContext
-from flatrun_core.checks import Check, Finding
+from flatrun_core import Check, Finding, PluginContext
 from flatrun_core.ports.storage import DATABASE, PanelStore
 
 VERIFY: Final = (

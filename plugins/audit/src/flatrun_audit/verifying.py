@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 from flatrun_audit.canonical import ZERO, moment_text
 from flatrun_audit.cleanup import ACTION, PURPOSE, Mark
 from flatrun_audit.repairs import Skip, fault_of, skip_of
+from flatrun_audit.second_half import Run
 
 ReadSignature = Callable[[str, str], Any]
 """``Signing.read``: the value of a signed text, None for one of another key."""
@@ -150,6 +151,15 @@ class ChainCheck:
             return
         self._note(link)
         self._pair(*((previous, link) if self._rising else (link, previous)))
+
+    def take_run(self, run: Run) -> None:
+        """Events that follow one another and were looked at elsewhere, of oldest first."""
+        first, last = (Link(*end, computed=end[-1]) for end in (run.first, run.last))
+        self.take(first)
+        self.report.events += run.count - 1
+        if last.id != first.id:
+            self.report.last = self._previous = last
+            self._rising = True
 
     def _note(self, link: Link) -> None:
         if self._rising:

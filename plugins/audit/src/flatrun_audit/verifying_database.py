@@ -12,6 +12,7 @@ from flatrun_audit.ends import End
 from flatrun_audit.models import MAX_ROW, MIN_ROW, Checkpoint, Event, Head, on_sqlite, run
 from flatrun_audit.repairs import ACTION as REPAIR
 from flatrun_audit.repairs import skips
+from flatrun_audit.second_half import begun
 from flatrun_audit.verifying import (
     SIGNED,
     UNCHECKED,
@@ -22,6 +23,7 @@ from flatrun_audit.verifying import (
     Report,
     missing_events,
 )
+from flatrun_core.ports.programs import Programs
 from flatrun_core.ports.storage import PanelStore
 
 BATCH = 2000
@@ -33,14 +35,16 @@ _ACTION, _EVENT_ID, _HASH, _ID, _METADATA, _PREV_HASH, _TIMESTAMP = (
 _MARK_KINDS: Final = [int, str, int, int, str, str]
 
 
-def verify_database(database: PanelStore, read_signature: ReadSignature | None) -> Report:
+def verify_database(
+    database: PanelStore, read_signature: ReadSignature | None, programs: Programs | None = None
+) -> Report:
     """Check every event, the chain's beginning and its end, as they are at one moment.
 
     Everything is read in one snapshot, so panels that write or clean up meanwhile disturb nothing and
-    are not held up.
+    are not held up. With ``programs`` a second process looks at one half of a large chain.
     """
     with _snapshot(database):
-        return _verify(read_signature)
+        return _verify(read_signature, programs)
 
 
 @contextmanager
@@ -54,18 +58,12 @@ def _snapshot(database: PanelStore) -> Iterator[None]:
             run(Head, "ROLLBACK")
 
 
-def _verify(read_signature: ReadSignature | None) -> Report:
+def _verify(read_signature: ReadSignature | None, programs: Programs | None) -> Report:
     head = Head.read()
     check = ChainCheck(read_signature=read_signature, known=skips())
     begin = _checkpoints(check)
     last = head.last_id if head is not None and head.sound else MAX_ROW
-    for row in _rows(begin + 1, last):
-        if isinstance(row, int):
-            check.blame(Broken(row, "", "it was changed: it cannot be read"))
-            break
-        _take(check, row)
-        if check.settled:
-            break
+    _look_at_all(check, programs, begin, last)
     _strangers(check, MIN_ROW, begin, "it stands before the beginning of the chain")
     _strangers(check, last, MAX_ROW, f"it stands after the end of the chain, event {last}")
     report = check.end(anchored=True)
@@ -73,6 +71,30 @@ def _verify(read_signature: ReadSignature | None) -> Report:
     if report.fault is None:
         _check_head(check, head, read_signature)
     return report
+
+
+def _look_at_all(check: ChainCheck, programs: Programs | None, begin: int, last: int) -> None:
+    with begun(programs, begin, last) as second:
+        middle = second.middle
+        if not _take_all(check, begin + 1, middle) or middle == last:
+            return
+        found = second.result()
+        if found is None:
+            _take_all(check, middle + 1, last)
+        else:
+            check.take_run(found)
+
+
+def _take_all(check: ChainCheck, first: int, last: int) -> bool:
+    """Look at events; False when reading on tells nothing."""
+    for row in _rows(first, last):
+        if isinstance(row, int):
+            check.blame(Broken(row, "", "it was changed: it cannot be read"))
+            return False
+        _take(check, row)
+        if check.settled:
+            return False
+    return True
 
 
 def _checkpoints(check: ChainCheck) -> int:
