@@ -1,5 +1,6 @@
 """The address a request came from: the peer's, or what configured proxies say of it."""
 
+import functools
 import ipaddress
 import re
 from collections.abc import Mapping, Sequence
@@ -34,6 +35,7 @@ def client_address(peer: str, headers: Mapping[str, str], trusted: Sequence[Netw
     return str(nearest)
 
 
+@functools.lru_cache(maxsize=1024)
 def _address(text: str) -> Address | None:
     """An address; that of IPv4 where it is written as one of IPv6, so that nobody is two."""
     try:

@@ -169,7 +169,8 @@ class Pipeline:
     def _client_ip(self) -> str:
         peer = request.remote_addr or ""
         proxies = self._panel.settings.snapshot.of(ApiSettings).trusted_proxies
-        return client_address(peer, dict(request.headers), self._networks(proxies))
+        headers = dict(request.headers) if proxies else {}
+        return client_address(peer, headers, self._networks(proxies))
 
     # --- record ---
 
