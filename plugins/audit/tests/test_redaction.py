@@ -253,6 +253,12 @@ ELSEWHERE = [
     {"url": "https://host/a;password=hunter22"},
     {"url": "https://host/a?api%5Fkey=hunter22"},
     {"form": "password=hunter22&name=x"},
+    {"url": "url=https://host/a?token=hunter22"},
+    {"text": "k=v?token=hunter22"},
+    {"text": "host=db,port=5,password=hunter22"},
+    {"text": "env=DB_PASSWORD=hunter22"},
+    {"text": "JAVA_OPTS=-Dapi.token=hunter22"},
+    {"text": "password='not, hunter22' and more"},
     {"json": '{"a": [{"password": "hunter22"}]}'},
     {"json": '\n [{"key": "A", "value": "hunter22"}]'},
     {"json": json.dumps({"again": json.dumps({"pin": "hunter22"})})},
@@ -312,3 +318,14 @@ def test_a_code_is_a_secret_wherever_totp_is_spoken_of() -> None:
 def test_a_secret_that_stood_within_a_text_is_taken_out_of_the_error() -> None:
     body = {"url": "https://host/?token=hunter22", "json": '{"pin": "98765"}'}
     assert {"hunter22", "98765"} <= secrets_in(body)
+
+
+@pytest.mark.parametrize(("name", "kept"), [("", "[REDACTED]"), ("ada", "ada")])
+def test_what_was_typed_as_a_name_is_kept_of_a_login_that_named_its_actor_only(name: str, kept: str) -> None:
+    path, typed = "/api/auth/login", {"username": name or "hunter22", "password": "x"}
+    request = RecordedRequest(
+        "r1", "POST", path, path, "", "auth.login", "auth", "", Actor("anonymous", "", name), None, "10.0.0.1",
+        "curl/8", 1_700_000_000.5, True, False, typed,
+    )  # fmt: skip
+    body = drafted(request, RecordedOutcome(401, 3), AuditSettings()).request_body
+    assert json.loads(body) == {"username": kept, "password": "[REDACTED]"}

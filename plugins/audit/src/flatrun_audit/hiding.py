@@ -1,5 +1,6 @@
 """What betrays a secret: the name it stands under, or its own shape, in whatever text."""
 
+import functools
 import json
 import re
 import unicodedata
@@ -41,9 +42,11 @@ MAX_TEXT: Final = 100_000
 
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _PANEL_KEY: Final = re.compile(r"flatrun_[A-Za-z0-9_-]{43,}")
-_PAIR: Final = re.compile(r"(?:^|(?<=[?&;#,/\s]))([^?&;#,/\s=]{1,100})=([^&;#\s]+)")
+_NAME: Final = re.compile(r"""(?:^|(?<=[?&;#,/\s="']))([^?&;#,/\s="']{1,100})=""")
+_VALUE: Final = re.compile(r"""\"[^\"]*\"|'[^']*'|[^&;#\s]+""")
 
 
+@functools.lru_cache(maxsize=4096)
 def is_secret_name(name: str) -> bool:
     """Whether the value under this name is one."""
     name = name[:1000]
@@ -58,15 +61,16 @@ def hidden(text: str) -> str:
     """The text without the panel's keys, passwords in URLs, and values under a secret name (``pin=1``)."""
     if "flatrun_" in text:
         text = _PANEL_KEY.sub(REDACTED, text)
-    if "=" in text:
-        text = _PAIR.sub(_without_value, text)
-    return without_user_info(text)
+    parts, rest = [], 0
+    for start, end in _secret_values(text):
+        parts += [text[rest:start], REDACTED]
+        rest = end
+    return without_user_info("".join([*parts, text[rest:]]))
 
 
 def secret_parts(text: str) -> Iterator[str]:
     """The values that ``hidden`` hides after a name."""
-    if "=" in text:
-        yield from (found[2] for found in _PAIR.finditer(text) if _hides(found))
+    yield from (text[start:end].strip("\"'") for start, end in _secret_values(text))
 
 
 def json_within(text: str) -> Any:
@@ -88,8 +92,15 @@ def json_within(text: str) -> Any:
     return found if isinstance(found, Mapping | list) else None
 
 
-def _without_value(found: re.Match[str]) -> str:
-    return f"{found[1]}={REDACTED}" if _hides(found) else found[0]
+def _secret_values(text: str) -> Iterator[tuple[int, int]]:
+    """Where the values under a secret name are; what stands under another name may hold such a pair."""
+    place = 0
+    while (name := _NAME.search(text, place)) is not None:
+        place = name.end()
+        value = _VALUE.match(text, place) if _hides(name) else None
+        if value is not None:
+            place = value.end()
+            yield value.span()
 
 
 def _hides(found: re.Match[str]) -> bool:
