@@ -278,7 +278,7 @@ class AbsolutePath(_Text):
         return Path(text)
 
 
-TOO_SHORT = "Is too short: it could be found by trying."
+TOO_SHORT = "Is too short and could be found by trying; take one as `openssl rand -hex 16` makes"
 
 
 class Secret(String):
