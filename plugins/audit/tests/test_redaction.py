@@ -324,8 +324,8 @@ def test_a_secret_that_stood_within_a_text_is_taken_out_of_the_error() -> None:
 def test_what_was_typed_as_a_name_is_kept_of_a_login_that_named_its_actor_only(name: str, kept: str) -> None:
     path, typed = "/api/auth/login", {"username": name or "hunter22", "password": "x"}
     request = RecordedRequest(
-        "r1", "POST", path, path, "", "auth.login", "auth", "", Actor("anonymous", "", name), None, "10.0.0.1",
-        "curl/8", 1_700_000_000.5, True, False, typed,
+        "r1", "POST", path, path, "", "auth.login", "auth", "", Actor("anonymous", "", name), None,
+        "10.0.0.1", "curl/8", 1_700_000_000.5, True, False, typed,
     )  # fmt: skip
     body = drafted(request, RecordedOutcome(401, 3), AuditSettings()).request_body
     assert json.loads(body) == {"username": kept, "password": "[REDACTED]"}
