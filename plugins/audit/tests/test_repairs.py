@@ -291,3 +291,56 @@ def test_the_doctor_and_the_log_say_when_a_table_is_gone(
     bench.app.extensions["flatrun"].hooks.notify("flatrun_on_serve")
     bench.watch.stop()
     assert f"the audit: its tables cannot be read: no such table: {table}" in caplog.text
+
+
+MARK = "INSERT INTO audit_checkpoint (last_id, last_hash, deleted, total, time, signature) VALUES "
+FAR = [
+    *(f"UPDATE audit_head SET last_id = {number}" for number in range(2**53 - 3, 2**53 + 2)),
+    *(f"UPDATE audit_head SET last_id = {2**53 - 10**9 + more}" for more in (-1, 0, 1)),
+    "UPDATE audit_head SET events = 9223372036854775807",
+    "UPDATE audit_head SET events = -9223372036854775808",
+    *(
+        f"DELETE FROM audit_head; {MARK} ({number}, '{'a' * 64}', 1, 1, '', '')"
+        for number in ("'abc'", "1.5", "x'ff'", 2**52, 2**53, 2**63 - 1, -5)
+    ),
+    f"DELETE FROM audit_head; {MARK} (3, '{'a' * 64}', 1, 'abc', '', '')",
+    f"DELETE FROM audit_head; {MARK} (3, CAST(x'ff' AS TEXT), 1, 1, '', '')",
+]
+
+
+@pytest.mark.parametrize("statement", FAR)
+def test_no_number_in_the_head_or_in_a_checkpoint_locks_anybody_out(bench: Any, statement: str) -> None:
+    fill(bench)
+    for one in statement.split("; "):
+        bench.sql(one)
+    fill(bench, 5)
+    assert repairs(bench)
+
+
+@pytest.mark.parametrize("number", [2**52, 2**53 - 10**9, 2**53 - 1, 2**53, 2**63 - 1])
+def test_a_row_far_beyond_and_a_missing_head_lock_nobody_out(bench: Any, number: int) -> None:
+    fill(bench)
+    insert(bench, number)
+    bench.sql("DELETE FROM audit_head")
+    fill(bench, 3)
+    (event,) = repairs(bench)
+    assert event["id"] == 6
+    report = bench.verify()
+    assert (report.foreign, report.fault) == (1, None)
+
+
+def test_without_events_a_checkpoint_that_is_far_beyond_locks_nobody_out(bench: Any) -> None:
+    for number in (2**52, 2**53, 2**63 - 1):
+        bench.sql(f"{MARK} (?, ?, 1, 1, '', '')", number, "a" * 64)
+    bench.sql("DELETE FROM audit_head")
+    fill(bench, 4)
+
+
+def test_rows_at_the_border_of_those_that_are_stepped_over_are_stepped_over(bench: Any) -> None:
+    fill(bench, 2)
+    insert(bench, 2 + 10**9)
+    insert(bench, 3 + 10**9)
+    fill(bench, 3)
+    (event,) = repairs(bench)
+    assert event["id"] == 4 + 10**9
+    assert (bench.verify().foreign, bench.verify().fault) == (2, None)

@@ -6,6 +6,12 @@ from flatrun_audit.canonical import is_hash
 
 MAX_ID: Final = 2**53
 """Beyond it no program reads a number alike, and no panel comes there."""
+ROOM: Final = 1_000_000_000
+"""Rows so near above the end would get in the way; those further off do not, and are let be."""
+LIMIT: Final = MAX_ID - ROOM
+"""Up to here a head is believed: the chain can go on from it."""
+REBUILT: Final = MAX_ID // 2
+"""Up to here a head is made anew from rows; well below the limit, so that it is never made in vain."""
 
 
 class End(NamedTuple):
@@ -26,4 +32,5 @@ class End(NamedTuple):
         kinds = (type(self.last_id), type(self.last_hash), type(self.events), type(self.signature))
         if kinds != (int, str, int, str):
             return False
-        return 0 <= self.last_id <= MAX_ID and is_hash(self.last_hash)
+        bounded = 0 <= self.last_id <= LIMIT and 0 <= self.events <= LIMIT
+        return bounded and is_hash(self.last_hash)

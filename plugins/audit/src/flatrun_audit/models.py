@@ -22,8 +22,8 @@ from peewee import (
     TextField,
 )
 
-from flatrun_audit.canonical import ZERO, Entry
-from flatrun_audit.ends import MAX_ID, End
+from flatrun_audit.canonical import ZERO, Entry, is_hash
+from flatrun_audit.ends import MAX_ID, REBUILT, ROOM, End
 from flatrun_audit.filters import Filters
 
 _COLUMNS: Final = ", ".join(Entry._fields)
@@ -171,11 +171,12 @@ class Event(Model):
         return [(number, _text(found)) for number, found in run(cls, sql, [action]).fetchall()]
 
     @classmethod
-    def last_of(cls, up_to: int) -> tuple[int, str] | None:
-        """The largest id up to a number, with the event's hash."""
-        sql = f"SELECT id, {_raw(cls, 'hash')} FROM audit_event WHERE id <= ? ORDER BY id DESC LIMIT 1"
-        row = run(cls, sql, [up_to]).fetchone()
-        return (row[0], _text(row[1])) if row else None
+    def run_from(cls, number: int) -> int:
+        """The last id of the rows that follow a number, none of them more than the room from the next."""
+        sql = "SELECT MAX(id) FROM audit_event WHERE id > ? AND id <= ?"
+        while (found := run(cls, sql, [number, number + ROOM]).fetchone()[0]) is not None:
+            number = found
+        return number
 
     @classmethod
     def hash_at(cls, event: int) -> str | None:
@@ -224,7 +225,7 @@ class Event(Model):
 
 _READ_HEAD: Final = (
     "SELECT last_id, last_hash, events, signature, "
-    "(SELECT MAX(e.id) FROM audit_event e WHERE e.id > h.last_id AND e.id <= 1000000000 + "
+    f"(SELECT MAX(e.id) FROM audit_event e WHERE e.id > h.last_id AND e.id <= {ROOM} + "
     f"CASE WHEN h.last_id < {MAX_ID} THEN h.last_id ELSE 0 END) FROM audit_head h WHERE h.id = 1"
 )
 
@@ -304,10 +305,15 @@ class Checkpoint(Model):
 
     @classmethod
     def newest(cls) -> tuple[int, int, str]:
-        """Last id, number deleted by all cleanups, and hash of the latest one; zeros without any."""
-        sql = "SELECT last_id, total, last_hash FROM audit_checkpoint ORDER BY last_id DESC LIMIT 1"
-        row = run(cls, sql).fetchone()
-        return (row[0], row[1], row[2]) if row else (0, 0, ZERO)
+        """Last id, number deleted by all, and hash of the latest sound cleanup; zeros without any."""
+        sql = (
+            f"SELECT last_id, total, {_raw(cls, 'last_hash')} FROM audit_checkpoint WHERE last_id > 0 "
+            f"AND last_id <= {REBUILT} AND total >= 0 AND total <= {REBUILT} ORDER BY last_id DESC, id DESC"
+        )
+        for last, total, found in run(cls, sql).fetchall():
+            if type(last) is type(total) is int and is_hash(_text(found)):
+                return last, total, _text(found)
+        return 0, 0, ZERO
 
     @classmethod
     def replace_from(cls, first: int, row: tuple[int, str, int, int, str, str]) -> None:

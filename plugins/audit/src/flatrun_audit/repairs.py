@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final, NamedTuple
 
 from flatrun_audit.canonical import ZERO, is_hash
-from flatrun_audit.ends import MAX_ID, End
+from flatrun_audit.ends import REBUILT, ROOM, End
 from flatrun_audit.models import Checkpoint, Event, Head
 
 ACTION: Final = "audit.repair"
@@ -67,17 +67,21 @@ def locked_end(signed: Callable[[End], bool]) -> tuple[End, Repair | None]:
         fault = UNSIGNED
     if not fault and head.beyond is None:
         return head, None
-    last = head.last_id if head.beyond is None else head.beyond
+    last = Event.run_from(head.last_id)
     return head, Repair(head.last_id, last, Event.range_of(head.last_id, last)[0], fault)
 
 
 def _rebuilt() -> End:
+    """The end by the events: rows far beyond them, and a checkpoint that is, tell nothing of it."""
     begin, _, begin_hash = Checkpoint.newest()
-    last, last_hash = Event.last_of(MAX_ID) or (0, ZERO)
-    if last <= begin:
-        last, last_hash = begin, begin_hash
+    events, first = Event.range_of(0, REBUILT)
+    last = Event.run_from(first) if events else begin
+    if last < begin <= last + ROOM:
+        last = Event.run_from(begin)
+    last_hash = begin_hash if last == begin else Event.hash_at(last) or ""
+    begin = begin if begin <= last else 0
     count = Event.range_of(begin, last)[0] - strangers(skips(), begin, last)
-    return End(last, last_hash if is_hash(last_hash) else ZERO, count, "")
+    return End(last, last_hash if is_hash(last_hash) else ZERO, max(count, 0), "")
 
 
 def skips() -> list[Skip]:
