@@ -244,3 +244,48 @@ def test_a_file_that_is_no_database_cannot_be_verified(bench: Any, run: Any) -> 
         path.unlink()
     bench.path.write_bytes(b"nothing of the kind" * 100)
     assert run().exit_code == 2
+
+
+MARK = "INSERT INTO audit_checkpoint (last_id, last_hash, deleted, total, time, signature) VALUES "
+
+
+@pytest.mark.parametrize(
+    "number", ["2", "3", "100", 2**52, 2**53, 2**63 - 1, -(2**63), "'abc'", "1.5", "x'ff'"]
+)
+def test_a_checkpoint_that_is_not_the_panels_hides_no_event(bench: Any, run: Any, number: object) -> None:
+    for _ in range(3):
+        bench.change()
+    bench.sql(f"{MARK} ({number}, '{'a' * 64}', {2**62}, {2**62}, '', '')")
+    bench.sql(f"{MARK} ({number}, '{'a' * 64}', 3, 3, '', '')")
+    result = run("--json")
+    assert result.exit_code == 1, result.output
+    found = json.loads(result.output)
+    assert (found["first"]["id"], found["last"]["id"] >= 2, found["foreign_rows"]) == (1, True, 0)
+    assert "checkpoint" in found["broken"]["reason"]
+
+
+def test_after_a_cleanup_a_foreign_checkpoint_hides_no_event(bench: Any, run: Any) -> None:
+    for _ in range(3):
+        bench.change()
+    bench.cleaner.clean(0)
+    bench.change()
+    bench.sql(f"{MARK} (4, '{'a' * 64}', 1, 4, '', '')")
+    found = json.loads(run("--json").output)
+    assert (found["events"], found["foreign_rows"], found["broken"]["id"]) == (1, 0, 4)
+    assert found["broken"]["reason"] == "a checkpoint is not signed by this panel"
+
+
+def test_what_nobody_foresaw_ends_with_a_sentence(
+    bench: Any, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def surprising() -> None:
+        raise OverflowError("Python int too large")
+
+    bench.change()
+    bench.sql(f"{MARK} (1, CAST(x'ff' AS TEXT), 1, 1, '', '')")
+    result = run()
+    assert (result.exit_code, "Error: it cannot be verified: " in result.stderr) == (2, True)
+    monkeypatch.setattr("flatrun_audit.models.Checkpoint.all_rows", surprising)
+    result = run()
+    assert result.exit_code == 2
+    assert "it holds what was not foreseen (OverflowError: Python int too large)" in result.stderr

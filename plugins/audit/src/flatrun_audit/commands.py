@@ -67,6 +67,10 @@ def _readable() -> Iterator[None]:
         reason = str(exc)
     except PeeweeException as exc:
         reason = f"the database cannot be read as it is ({exc})"
+    except (click.ClickException, click.exceptions.Exit, click.Abort):
+        raise
+    except Exception as exc:  # noqa: BLE001 - who can write the tables can put what nobody foresaw there
+        reason = f"it holds what was not foreseen ({type(exc).__name__}: {exc})"
     else:
         return
     click.echo(f"Error: it cannot be verified: {clean(reason, 1000)}", err=True)

@@ -131,7 +131,8 @@ class ChainCheck:
     @property
     def settled(self) -> bool:
         """Whether the first fault is found, so that reading on tells nothing."""
-        return self.report.fault is not None and self._rising is True
+        fault, at = self.report.fault, self._previous
+        return fault is not None and at is not None and self._rising is True and fault.id <= at.id
 
     def take(self, link: Link) -> None:
         """The next event."""
@@ -207,12 +208,13 @@ class ChainCheck:
         else:
             self._wrong(upper, f"{missing_events(lower.id + 1, before)} before it")
 
-    def checkpoint(self, mark: Mark) -> None:
-        """A checkpoint found beside or among the events."""
+    def checkpoint(self, mark: Mark) -> str:
+        """A checkpoint found beside or among the events; what is known of its signature."""
         state = UNCHECKED
         if self._read is not None:
             state = SIGNED if self._read(PURPOSE, mark.signature) == mark.signed_value else FORGED
         self.report.checkpoints.append((mark, state))
+        return state
 
     def end(self, *, anchored: bool) -> Report:
         """After the last event. ``anchored``: the chain must begin at event 1 or at a checkpoint."""

@@ -8,12 +8,13 @@ from typing import Any, Final
 from flatrun_audit.canonical import ZERO, Entry, hash_of
 from flatrun_audit.chain import HEAD_PURPOSE, head_value
 from flatrun_audit.cleanup import Mark
-from flatrun_audit.ends import End
+from flatrun_audit.ends import REBUILT, End
 from flatrun_audit.models import MAX_ROW, MIN_ROW, Checkpoint, Event, Head, on_sqlite, run
 from flatrun_audit.repairs import ACTION as REPAIR
 from flatrun_audit.repairs import skips
 from flatrun_audit.second_half import begun
 from flatrun_audit.verifying import (
+    FORGED,
     SIGNED,
     UNCHECKED,
     Broken,
@@ -105,7 +106,13 @@ def _checkpoints(check: ChainCheck) -> int:
             check.blame(Broken(0, "", "a checkpoint was changed: it holds what the panel never writes"))
             continue
         mark = Mark(*row)
-        check.checkpoint(mark)
+        if not (0 < mark.last_deleted_id <= REBUILT and 0 <= mark.total <= REBUILT):
+            check.blame(Broken(0, "", "a checkpoint was changed: it holds numbers that no panel comes to"))
+            continue
+        state = check.checkpoint(mark)
+        if state == FORGED and Event.range_of(begin, mark.last_deleted_id)[0]:
+            check.blame(Broken(mark.last_deleted_id, "", "a checkpoint is not signed by this panel"))
+            continue
         if mark.total != total + mark.deleted:
             check.blame(Broken(mark.last_deleted_id, "", "a checkpoint before this one is missing"))
         begin, total = mark.last_deleted_id, mark.total
