@@ -103,8 +103,8 @@ class Cleaner:
         seconds = self._settings().retention_days * 86_400 if older_than is None else older_than
         with self._database.session():
             head, base = Head.read(), Checkpoint.newest()
-            last = _last_old(head.last_id, seconds) if head is not None and head.sound else 0
-            known = skips()
+            own = head.last_id if head is not None and head.sound else 0
+            last, known = _last_old(own, seconds), skips(own)
             with _roomy():
                 deleted, mark = self._delete(base, last, known)
         return Cleaned(deleted, seconds, mark)

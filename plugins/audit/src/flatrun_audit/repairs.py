@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, NamedTuple
 
-from flatrun_audit.canonical import ZERO, is_hash
+from flatrun_audit.canonical import ZERO, hash_of, is_hash
 from flatrun_audit.ends import REBUILT, ROOM, End
 from flatrun_audit.models import Checkpoint, Event, Head
 
@@ -80,21 +80,45 @@ def _rebuilt() -> End:
         last = Event.run_from(begin)
     last_hash = begin_hash if last == begin else Event.hash_at(last) or ""
     begin = begin if begin <= last else 0
-    count = Event.range_of(begin, last)[0] - strangers(skips(), begin, last)
+    count = Event.range_of(begin, last)[0] - strangers(skips(last), begin, last)
     return End(last, last_hash if is_hash(last_hash) else ZERO, max(count, 0), "")
 
 
-def skips() -> list[Skip]:
-    """Every step over rows that the events tell of, by id."""
-    found = []
-    for number, metadata in Event.repairs(ACTION):
+def skips(up_to: int) -> list[Skip]:
+    """Every step over rows that the panel's events up to an id tell of, by id.
+
+    An event counts that is sound and linked to the one that it hangs on. From the end on, so that one
+    that is stepped over itself, which is none of the panel's, tells nothing.
+    """
+    found: list[Skip] = []
+    for number, metadata in reversed(Event.repairs(ACTION)):
+        if number > up_to or any(skip.after < number < skip.event for skip in found):
+            continue
         try:
             skip = skip_of(number, json.loads(metadata))
         except (ValueError, RecursionError):
             continue
-        if skip is not None:
+        if skip is not None and _linked(skip):
             found.append(skip)
-    return found
+    return found[::-1]
+
+
+def _linked(skip: Skip) -> bool:
+    try:
+        entry = Event.of_ids([skip.event])[skip.event]
+        sound = hash_of(entry) == entry.hash
+    except Exception as exc:
+        if not isinstance(exc, TypeError | ValueError | OverflowError) and "decode" not in str(exc):
+            raise
+        return False  # it holds what the panel never writes
+    return sound and entry.prev_hash == _hash_of_end(skip.after)
+
+
+def _hash_of_end(number: int) -> str | None:
+    if number == 0:
+        return ZERO
+    begin, _, begin_hash = Checkpoint.newest()
+    return begin_hash if number == begin else Event.hash_at(number)
 
 
 def skip_of(number: int, metadata: Any) -> Skip | None:

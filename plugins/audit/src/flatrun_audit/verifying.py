@@ -170,11 +170,13 @@ class ChainCheck:
 
     def _stepped_over(self, link: Link) -> bool:
         """Whether an event says that this row is not the panel's; it is blamed and not looked at."""
-        for skip in self._skips.values():
-            if skip.after < link.id < skip.event:
-                self.stranger(link.id, str(link.event_id), f"event {skip.event} steps over it")
-                return True
-        return False
+        skip = self._step_over(link.id)
+        if skip is not None:
+            self.stranger(link.id, str(link.event_id), f"event {skip.event} steps over it")
+        return skip is not None
+
+    def _step_over(self, number: int) -> Skip | None:
+        return next((skip for skip in self._skips.values() if skip.after < number < skip.event), None)
 
     def stranger(self, number: int, name: str, why: str, count: int = 1) -> None:
         """Rows that the panel did not write, the first of them named."""
@@ -186,7 +188,9 @@ class ChainCheck:
             self.report.told = broken
 
     def repair(self, link: Link, metadata: Any) -> None:
-        """An event that tells of a repair, before it is taken."""
+        """An event that tells of a repair, before it is taken; a row that is stepped over tells nothing."""
+        if link.computed != link.hash or self._step_over(link.id) is not None:
+            return
         fault = fault_of(metadata)
         if fault:
             self._say(Broken(link.id, str(link.event_id), f"it says that {fault}"))

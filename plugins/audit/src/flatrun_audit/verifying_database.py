@@ -61,9 +61,9 @@ def _snapshot(database: PanelStore) -> Iterator[None]:
 
 def _verify(read_signature: ReadSignature | None, programs: Programs | None) -> Report:
     head = Head.read()
-    check = ChainCheck(read_signature=read_signature, known=skips())
-    begin = _checkpoints(check)
     last = head.last_id if head is not None and head.sound else MAX_ROW
+    check = ChainCheck(read_signature=read_signature, known=skips(last))
+    begin = _checkpoints(check)
     _look_at_all(check, programs, begin, last)
     _strangers(check, MIN_ROW, begin, "it stands before the beginning of the chain")
     _strangers(check, last, MAX_ROW, f"it stands after the end of the chain, event {last}")
