@@ -12,6 +12,7 @@ from flask.views import MethodView
 from marshmallow import Schema
 
 from flatrun_audit import models, plugin
+from flatrun_audit.canonical import Entry, sealed
 from flatrun_audit.cleanup import CLEANER, Cleaner
 from flatrun_audit.interrupted import WATCH, Watch
 from flatrun_audit.recorder import RECORDER, AuditRecorder
@@ -37,6 +38,8 @@ from flatrun_core.ports.programs import PROGRAMS
 from flatrun_core.ports.secrets import SIGNING
 from flatrun_core.ports.storage import DATABASE
 from flatrun_core.testing.client import ADMIN_KEY, ApiClient, Login
+
+COLUMNS = ", ".join(Entry._fields)
 
 
 class Anything(InputSchema):
@@ -169,6 +172,19 @@ class Bench:
             rows = connection.execute(statement, values).fetchall()
         connection.close()
         return rows
+
+    def row(self, number: int) -> Entry:
+        """An event as it stands in the table."""
+        return Entry._make(self.sql(f"SELECT {COLUMNS} FROM audit_event WHERE id = ?", number)[0])
+
+    def insert(self, number: int, **changes: Any) -> None:
+        """Add a row as somebody makes it who has this program and not the key: well linked, well hashed."""
+        last = self.sql("SELECT MAX(id) FROM audit_event WHERE id < ?", number)[0][0]
+        before = self.row(last or self.sql("SELECT MIN(id) FROM audit_event")[0][0])
+        name = f"foreign-{number}"
+        made = before._replace(id=number, event_id=name, action="users.delete", prev_hash=before.hash)
+        made = sealed(made._replace(**changes))
+        self.sql(f"INSERT INTO audit_event ({COLUMNS}) VALUES ({', '.join('?' * len(made))})", *made)
 
     def verify(self, *, keyed: bool = True) -> Report:
         read = self.services.get(SIGNING).read if keyed else None

@@ -7,28 +7,10 @@ from typing import Any
 import pytest
 
 from flatrun_audit import soundness
-from flatrun_audit.canonical import ZERO, Entry, sealed
+from flatrun_audit.canonical import ZERO, sealed
 from flatrun_audit.reading import verify_export
 from flatrun_audit.verifying import ChainCheck, Report
 from flatrun_core.ports.auth import RECORD, RecordedEvent
-
-COLUMNS = ", ".join(Entry._fields)
-
-
-def row_of(bench: Any, number: int) -> Entry:
-    return Entry._make(bench.sql(f"SELECT {COLUMNS} FROM audit_event WHERE id = ?", number)[0])
-
-
-def insert(bench: Any, number: int, **changes: Any) -> None:
-    """A row as somebody makes it who has this program and not the key: well linked, well hashed."""
-    last = bench.sql("SELECT MAX(id) FROM audit_event WHERE id < ?", number)[0][0]
-    last = last or bench.sql("SELECT MIN(id) FROM audit_event")[0][0]
-    before = row_of(bench, last)
-    made = before._replace(
-        id=number, event_id=f"foreign-{number}", action="users.delete", prev_hash=before.hash
-    )
-    made = sealed(made._replace(**changes))
-    bench.sql(f"INSERT INTO audit_event ({COLUMNS}) VALUES ({', '.join('?' * len(made))})", *made)
 
 
 def fill(bench: Any, number: int = 5) -> None:
@@ -51,7 +33,7 @@ def test_rows_beside_the_chain_are_named_and_everything_goes_on(
 ) -> None:
     fill(bench)
     for number in numbers:
-        insert(bench, number)
+        bench.insert(number)
     report = bench.verify()
     assert (report.broken.id, report.foreign, report.fault) == (min(numbers), len(numbers), None)
     assert report.broken.reason.startswith("it is not the panel's")
@@ -76,7 +58,7 @@ def test_a_foreign_row_that_is_like_another_in_everything_is_no_matter(bench: An
     fill(bench)
     for (name,) in bench.sql("SELECT name FROM sqlite_master WHERE sql LIKE 'CREATE UNIQUE INDEX%event_id%'"):
         bench.sql(f"DROP INDEX {name}")
-    insert(bench, 6, event_id=row_of(bench, 5).event_id)
+    bench.insert(6, event_id=bench.row(5).event_id)
     assert bench.change().status_code == 200
     report = bench.verify()
     assert (report.broken.id, report.foreign, report.fault) == (6, 1, None)
@@ -84,7 +66,7 @@ def test_a_foreign_row_that_is_like_another_in_everything_is_no_matter(bench: An
 
 def test_behind_a_foreign_row_the_rest_is_verified_too(bench: Any) -> None:
     fill(bench)
-    insert(bench, 6)
+    bench.insert(6)
     fill(bench, 3)
     bench.sql("UPDATE audit_event SET actor_name = 'eve' WHERE id = 9")
     report = bench.verify()
@@ -95,8 +77,8 @@ def test_behind_a_foreign_row_the_rest_is_verified_too(bench: Any) -> None:
 
 def test_when_foreign_rows_are_taken_away_the_chain_is_whole_again(bench: Any) -> None:
     fill(bench)
-    insert(bench, 6)
-    insert(bench, 7)
+    bench.insert(6)
+    bench.insert(7)
     fill(bench, 2)
     bench.sql("DELETE FROM audit_event WHERE id IN (6, 7)")
     report = bench.verify()
@@ -106,11 +88,11 @@ def test_when_foreign_rows_are_taken_away_the_chain_is_whole_again(bench: Any) -
 
 def test_the_event_of_a_repair_excuses_no_event_of_the_panel(bench: Any) -> None:
     fill(bench)
-    insert(bench, 6)
+    bench.insert(6)
     fill(bench, 1)
     bench.sql("DELETE FROM audit_event WHERE id IN (5, 6)")
     assert bench.verify().fault.reason == "event 5 is missing before it"
-    made = row_of(bench, 7)
+    made = bench.row(7)
     facts = {"repair": {"after": 4, "head": "", "last": 6, "rows": 1}}
     changed = sealed(made._replace(metadata=json.dumps(facts, sort_keys=True, separators=(",", ":"))))
     bench.sql("UPDATE audit_event SET metadata = ?, hash = ? WHERE id = 7", changed.metadata, changed.hash)
@@ -120,7 +102,7 @@ def test_the_event_of_a_repair_excuses_no_event_of_the_panel(bench: Any) -> None
 @pytest.mark.parametrize("oldest_first", [False, True])
 def test_an_export_with_foreign_rows_names_them_and_verifies_the_rest(bench: Any, oldest_first: bool) -> None:
     fill(bench)
-    insert(bench, 6)
+    bench.insert(6)
     fill(bench, 3)
     report = exported(bench, oldest_first=oldest_first)
     assert (report.broken.id, report.foreign, report.fault) == (6, 1, None)
@@ -128,15 +110,15 @@ def test_an_export_with_foreign_rows_names_them_and_verifies_the_rest(bench: Any
 
 def test_a_cleanup_takes_foreign_rows_along_and_counts_the_others_alone(bench: Any) -> None:
     fill(bench)
-    insert(bench, 6)
+    bench.insert(6)
     fill(bench, 3)
-    insert(bench, -7)
+    bench.insert(-7)
     assert bench.cleaner.clean(0).deleted == 9
     report = bench.verify()
     assert (report.whole, report.events) == (True, 0)
     fill(bench, 1)
     assert bench.verify().whole
-    insert(bench, 3)
+    bench.insert(3)
     report = bench.verify()
     assert (report.broken.id, report.broken.reason) == (
         3,
@@ -152,8 +134,8 @@ def test_no_batch_of_a_cleanup_ends_among_foreign_rows(
     bench: Any, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(bench, 2)
-    insert(bench, 3)
-    insert(bench, 4)
+    bench.insert(3)
+    bench.insert(4)
     fill(bench, 2)
     from flatrun_audit import cleanup
 
@@ -172,7 +154,7 @@ def test_a_cleanup_up_to_foreign_rows_leaves_them_for_the_next_one(
     from flatrun_audit import cleanup
 
     fill(bench, 2)
-    insert(bench, 3)
+    bench.insert(3)
     fill(bench, 1)
     monkeypatch.setattr(cleanup, "_last_old", lambda head, seconds: 3)
     assert bench.cleaner.clean(0).deleted == 2
@@ -227,7 +209,7 @@ def test_a_head_is_made_anew_from_a_checkpoint_or_from_nothing(bench: Any) -> No
 
 def test_foreign_rows_and_a_missing_head_at_once_lock_nobody_out(bench: Any) -> None:
     fill(bench, 3)
-    insert(bench, 4, hash="")
+    bench.insert(4, hash="")
     bench.sql("UPDATE audit_event SET hash = CAST(x'ff' AS TEXT) WHERE id = 4")
     bench.sql("DELETE FROM audit_head")
     bench.services.get(RECORD).write(RecordedEvent("users.reset_password", "user"))
@@ -238,7 +220,7 @@ def test_going_on_from_a_chain_that_somebody_computed_anew_does_not_sign_it(benc
     fill(bench, 3)
     previous = ZERO
     for number in (1, 2, 3):
-        entry = sealed(row_of(bench, number)._replace(actor_name="eve", prev_hash=previous))
+        entry = sealed(bench.row(number)._replace(actor_name="eve", prev_hash=previous))
         previous = entry.hash
         bench.sql(
             "UPDATE audit_event SET actor_name = 'eve', prev_hash = ?, hash = ? WHERE id = ?",
@@ -272,7 +254,7 @@ def test_the_doctor_looks_at_both_ends_of_the_chain(bench: Any) -> None:
     bench.cleaner.clean(0)
     assert soundness.finding(bench.database).status == "ok"
     fill(bench, 2)
-    insert(bench, 6)
+    bench.insert(6)
     assert soundness.finding(bench.database).message == (
         "1 rows before or after the chain were not written by the panel"
     )
@@ -320,7 +302,7 @@ def test_no_number_in_the_head_or_in_a_checkpoint_locks_anybody_out(bench: Any, 
 @pytest.mark.parametrize("number", [2**52, 2**53 - 10**9, 2**53 - 1, 2**53, 2**63 - 1])
 def test_a_row_far_beyond_and_a_missing_head_lock_nobody_out(bench: Any, number: int) -> None:
     fill(bench)
-    insert(bench, number)
+    bench.insert(number)
     bench.sql("DELETE FROM audit_head")
     fill(bench, 3)
     (event,) = repairs(bench)
@@ -338,71 +320,9 @@ def test_without_events_a_checkpoint_that_is_far_beyond_locks_nobody_out(bench: 
 
 def test_rows_at_the_border_of_those_that_are_stepped_over_are_stepped_over(bench: Any) -> None:
     fill(bench, 2)
-    insert(bench, 2 + 10**9)
-    insert(bench, 3 + 10**9)
+    bench.insert(2 + 10**9)
+    bench.insert(3 + 10**9)
     fill(bench, 3)
     (event,) = repairs(bench)
     assert event["id"] == 4 + 10**9
     assert (bench.verify().foreign, bench.verify().fault) == (2, None)
-
-
-def made_up(bench: Any, number: int, after: int, **changes: Any) -> None:
-    """A foreign row that says what an event of a repair says."""
-    facts = {"repair": {"after": after, "head": "", "last": number - 1, "rows": number - 1 - after}}
-    text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
-    insert(bench, number, action="audit.repair", metadata=text, **changes)
-
-
-@pytest.mark.parametrize("after", [0, 2])
-@pytest.mark.parametrize("linked", [False, True])
-@pytest.mark.parametrize("stepped_over", [False, True])
-def test_a_foreign_row_that_tells_of_a_repair_is_not_believed(
-    bench: Any, after: int, linked: bool, stepped_over: bool
-) -> None:
-    fill(bench)
-    before = ZERO if after == 0 else row_of(bench, after).hash
-    made_up(bench, 6, after, **({"prev_hash": before} if linked else {}))
-    fill(bench, 2 if stepped_over else 0)
-    report = bench.verify()
-    assert (report.broken.id, report.foreign, report.fault) == (6, 1, None)
-    assert report.events == (8 if stepped_over else 5)
-    assert bench.cleaner.clean(0).deleted == report.events
-    assert bench.verify().fault is None
-
-
-def test_a_repair_whose_hash_is_not_its_own_is_not_believed(bench: Any) -> None:
-    fill(bench)
-    facts = {"repair": {"after": 1, "head": "", "last": 4, "rows": 3}}
-    bench.sql("UPDATE audit_event SET action = 'audit.repair', metadata = ? WHERE id = 5", json.dumps(facts))
-    report = bench.verify()
-    assert (report.broken.id, report.foreign, report.fault.id) == (5, 0, 5)
-    assert bench.cleaner.clean(0).deleted == 5
-
-
-def test_a_repair_that_cannot_be_read_locks_nobody_out(bench: Any) -> None:
-    fill(bench)
-    made_up(bench, 6, 2)
-    bench.sql("UPDATE audit_event SET path = CAST(x'ff' AS TEXT) WHERE id = 6")
-    assert bench.verify().foreign == 1
-    bench.sql("DELETE FROM audit_head")
-    fill(bench, 2)
-    assert bench.cleaner.clean(0).deleted >= 5
-
-
-def test_after_a_cleanup_up_to_a_step_the_event_of_it_still_counts(
-    bench: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from flatrun_audit import cleanup
-
-    fill(bench, 2)
-    insert(bench, 3)
-    fill(bench, 2)
-    with monkeypatch.context() as patched:
-        patched.setattr(cleanup, "_last_old", lambda head, seconds: 2)
-        assert bench.cleaner.clean(0).deleted == 2
-    report = bench.verify()
-    assert (report.broken.id, report.foreign, report.fault) == (3, 1, None)
-    bench.sql("DELETE FROM audit_head")
-    fill(bench, 1)
-    assert bench.verify().fault is None
-    assert bench.cleaner.clean(0).deleted == 5
