@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from flatrun_core.hooks import PluginHooks
-from flatrun_core.ports.proxy import Applied, ProxyBackend, Site, VirtualHost
+from flatrun_core.ports.proxy import Applied, Endpoints, ProxyBackend, Route, Site, VirtualHost
 from flatrun_core.ports.scheduling import Locks
 
 log = logging.getLogger(__name__)
@@ -51,6 +51,21 @@ class ProxyService:
         """What is served for a deployment now."""
         backend = self.backend()
         return backend.status(deployment) if backend is not None else VirtualHost()
+
+    def virtual_hosts(self) -> Mapping[str, VirtualHost]:
+        """Every deployment that is served or left out, by name."""
+        backend = self.backend()
+        return backend.virtual_hosts() if backend is not None else {}
+
+    def endpoints(self) -> Endpoints:
+        """Where the proxy answers."""
+        backend = self.backend()
+        return backend.endpoints() if backend is not None else Endpoints()
+
+    def probe(self, routes: Collection[Route]) -> Sequence[str]:
+        """One sentence for each target that takes no connection."""
+        backend = self.backend()
+        return backend.probe(routes) if backend is not None and routes else ()
 
     def accepts(self, token: str) -> bool:
         """Whether the token is the backend's."""

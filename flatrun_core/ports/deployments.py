@@ -264,16 +264,29 @@ class Routes(Protocol):
     """The routes of every deployment, kept by the domains plugin."""
 
     def publish(self, name: str) -> Mapping[str, Any]:
-        """Apply a deployment's routes; the ``proxy_result`` of the contract."""
+        """Apply a deployment's routes, then get the certificates its entries want.
+
+        The answer is the ``SetupResult`` of contract section 2.2. May take minutes when an authority
+        is asked; the proxy's lock is not held meanwhile.
+        """
 
     def status(self, name: str) -> Mapping[str, Any]:
-        """The ``proxy_status`` of the contract."""
+        """The ``ProxyStatus`` of contract section 2.1."""
 
     def owner(self, host: str) -> str | None:
-        """The deployment a host is routed to."""
+        """The deployment a host or alias is routed to."""
 
-    def without_tls(self, host: str) -> None:
-        """Serve a host by plain HTTP until told otherwise."""
+    def hosts(self) -> Mapping[str, str]:
+        """Every routed host and alias, with its deployment."""
+
+    def together(self, host: str) -> Sequence[str]:
+        """The host's entry as a certificate covers it: primary name, then aliases; empty when not routed."""
+
+    def wants_tls(self, host: str) -> bool:
+        """Whether the entry of a host wants TLS."""
+
+    def without_tls(self, hosts: Sequence[str]) -> None:
+        """Set ``ssl.enabled`` and ``ssl.auto_cert`` of the entries of these hosts to false, and apply."""
 
     def networks(self, name: str) -> Mapping[str, tuple[str, ...]]:
         """Compose services of a deployment that are routed, each with its aliases on the proxy network."""

@@ -1,0 +1,1 @@
+"""TLS certificates from any ACME authority, renewed before it matters."""

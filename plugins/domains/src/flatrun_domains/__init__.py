@@ -1,0 +1,1 @@
+"""The domains of every deployment, routed through the reverse proxy."""

@@ -1,0 +1,8 @@
+"""The suite every plugin passes."""
+
+from flatrun_core.testing.conformance import PluginConformance
+from flatrun_domains import plugin
+
+
+class TestConformance(PluginConformance):
+    plugin = plugin

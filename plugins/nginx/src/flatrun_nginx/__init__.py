@@ -1,0 +1,1 @@
+"""nginx in a container as the reverse proxy, which no bad site can stop."""
