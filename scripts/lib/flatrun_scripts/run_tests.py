@@ -6,7 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from flatrun_scripts import engine, environment, layout, requirements
+from flatrun_scripts import engine, environment, layout, pebble, requirements
 from flatrun_scripts.shell import must, say, step
 
 VENV = layout.REPOSITORY / ".venv-test"
@@ -20,6 +20,7 @@ def main(argv: list[str]) -> int:
     state = layout.State.load(CACHE)
     requirements.obtain(requirements.survey(CACHE, for_tests=True), state, CACHE, agreed=True)
     environment.make_for_tests(VENV)
+    _fetch_authority()
     started = _start_engine(CACHE / "engine")
     try:
         _build_images()
@@ -36,6 +37,12 @@ def _start_engine(folder: Path) -> engine.Started | None:
     step("Starting the Docker Engine")
     engine.check_access()
     return engine.start(folder)
+
+
+def _fetch_authority() -> None:
+    if not pebble.present(CACHE):
+        step("Fetching pebble, the ACME authority of the end-to-end tests")
+        pebble.programs(CACHE)
 
 
 def _build_images() -> None:
