@@ -7,6 +7,7 @@ information, so the next release's is taken there.
 from __future__ import annotations
 
 import fcntl
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,12 +51,8 @@ def _fetch(cache: Path) -> None:
 
 
 def _recent(version: str) -> bool:
-    parts = version.split("+")[0].split(".")
-    return len(parts) > 1 and all(part.isdigit() for part in parts[:2]) and _numbers(parts) >= NEEDED
-
-
-def _numbers(parts: list[str]) -> tuple[int, int]:
-    return int(parts[0]), int(parts[1])
+    found = re.match(r"(\d+)\.(\d+)", version)
+    return found is not None and (int(found[1]), int(found[2])) >= NEEDED
 
 
 @contextmanager

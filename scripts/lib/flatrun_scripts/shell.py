@@ -89,6 +89,12 @@ def run(
     return Result(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
 
 
+def run_bytes(argv: Sequence[str | Path]) -> bytes:
+    """Run a program that writes data and return it, nothing when the program fails."""
+    done = subprocess.run([str(word) for word in argv], capture_output=True, check=False)
+    return done.stdout if done.returncode == 0 else b""
+
+
 def must(
     argv: Sequence[str | Path],
     *,

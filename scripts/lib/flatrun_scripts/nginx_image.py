@@ -1,0 +1,43 @@
+"""The image of the proxy: nginx with Lua, of the distribution's own packages."""
+
+from __future__ import annotations
+
+from flatrun_scripts.archive_image import Image
+
+NAME = "flatrun/nginx"
+MODULES = ("ndk_http_module", "ngx_http_lua_module")
+
+
+def image(name: str = NAME) -> Image:
+    """Describe the image: `nginx -g 'daemon off;'`, with its log on the container's output.
+
+    Any settings file may load the Lua module by `include /etc/nginx/modules-enabled/*.conf;`, as in
+    the distribution itself.
+    """
+    return Image(
+        name,
+        packages=(
+            "nginx",
+            "libnginx-mod-http-lua",
+            "lua-cjson",
+            "lua-resty-core",
+            "lua-resty-lrucache",
+            "ca-certificates",
+        ),
+        # Releases whose Lua module is older have no use for them.
+        optional=frozenset({"lua-resty-core", "lua-resty-lrucache"}),
+        files={
+            f"etc/nginx/modules-enabled/{number}-{name}.conf": f"load_module modules/{name}.so;\n".encode()
+            for number, name in enumerate(MODULES, 10)
+        },
+        links={
+            "var/log/nginx/access.log": "/dev/stdout",
+            "var/log/nginx/error.log": "/dev/stderr",
+        },
+        changes=(
+            "ENV PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+            'CMD ["nginx","-g","daemon off;"]',
+            "EXPOSE 80",
+            "EXPOSE 443",
+        ),
+    )
