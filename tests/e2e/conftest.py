@@ -25,7 +25,9 @@ from docker.utils import kwargs_from_env
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from flatrun_e2e.panel import PanelProcess  # noqa: E402  (found by the path above)
+from flatrun_e2e.bad_authority import BadAuthority, running_bad_authority  # noqa: E402  (found by the path above)
+from flatrun_e2e.panel import PanelProcess  # noqa: E402
+from flatrun_e2e.pebble import Pebble, PebbleOptions, running_pebble  # noqa: E402
 from flatrun_e2e.ports import Ports  # noqa: E402
 from flatrun_e2e.postgres import Cluster, running_cluster  # noqa: E402
 from flatrun_e2e.private_engine import PrivateEngine  # noqa: E402
@@ -33,6 +35,8 @@ from flatrun_e2e.traces import Traces  # noqa: E402
 
 StartPanel = Callable[..., PanelProcess]
 StartEngine = Callable[..., PrivateEngine]
+StartPebble = Callable[..., Pebble]
+StartBadAuthority = Callable[[Pebble], BadAuthority]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -150,6 +154,27 @@ def private_engine(start_private_engine: StartEngine, busybox_image: str) -> Pri
     made = start_private_engine()
     made.load(busybox_image)
     return made
+
+
+@pytest.fixture
+def start_pebble(tmp_path: Path, ports: Ports) -> Iterator[StartPebble]:
+    """Return a function that starts ACME authorities: `start_pebble(http_port=..., nonce_reject=15)`."""
+    with ExitStack() as stack:
+        number = iter(range(1000))
+
+        def start(**options: Any) -> Pebble:
+            options.setdefault("http_port", ports.next())
+            folder = tmp_path / f"authority-{next(number)}"
+            return stack.enter_context(running_pebble(folder, ports, PebbleOptions(**options)))
+
+        yield start
+
+
+@pytest.fixture
+def start_bad_authority(ports: Ports) -> Iterator[StartBadAuthority]:
+    """Return a function that puts a server with bad days before an authority."""
+    with ExitStack() as stack:
+        yield lambda pebble: stack.enter_context(running_bad_authority(pebble, ports.next()))
 
 
 def _panel_starter(folder: Path, engine: docker.APIClient, ports: Ports, stack: ExitStack) -> StartPanel:
