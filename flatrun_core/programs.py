@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import os
-import re
 import selectors
 import signal
 import subprocess
@@ -15,24 +14,18 @@ from typing import IO, Final, cast
 
 from flatrun_core.errors import Failed, Invalid, TimedOut, Unavailable
 from flatrun_core.ports.programs import Completed, Programs
+from flatrun_core.program_output import ProgramOutput, check_arguments
 
 logger = logging.getLogger(__name__)
 
-OUTPUT_LIMIT: Final = 1 << 20
 _POLL: Final = 0.05
 _CHUNK: Final = 1 << 16
-_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _INHERITED: Final = (
     *("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "XDG_RUNTIME_DIR", "SSH_AUTH_SOCK"),
     *("DOCKER_HOST", "DOCKER_CONFIG", "DOCKER_CONTEXT", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"),
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
     *("SSL_CERT_FILE", "SSL_CERT_DIR"),
 )
-
-
-def plain(text: str) -> str:
-    """The text without terminal colours, cursor movements and titles."""
-    return _ANSI.sub("", text)
 
 
 class ProgramRunner(Programs):
@@ -116,8 +109,9 @@ class ProgramRunner(Programs):
 def _start(
     args: tuple[str, ...], cwd: Path | None, env: Mapping[str, str], with_input: bool
 ) -> subprocess.Popen[bytes]:
-    if not args or any("\0" in text for text in (*args, *env, *env.values())):
-        raise Invalid("A program's argument or environment contains a NUL character")
+    check_arguments(args)
+    if any("\0" in text for text in (*env, *env.values())):
+        raise Invalid("A program's environment contains a NUL character")
     name = Path(args[0]).name
     try:
         return subprocess.Popen(  # noqa: S603 - an argument list, never a shell
@@ -139,42 +133,18 @@ def _start(
         raise Failed(f"{name} cannot be started: {os.strerror(exc.errno or 0)}") from exc
 
 
-class _Bounded:
-    """Keeps the beginning and the end of what is added, within a limit."""
-
-    def __init__(self, limit: int) -> None:
-        self._half = limit // 2
-        self._head = bytearray()
-        self._tail = bytearray()
-        self._cut = 0
-
-    def add(self, data: bytes | bytearray) -> None:
-        room = self._half - len(self._head)
-        self._head += data[:room]
-        self._tail += data[room:]
-        excess = len(self._tail) - self._half
-        if excess > 0:
-            del self._tail[:excess]
-            self._cut += excess
-
-    def text(self) -> str:
-        gap = b"\n[... %d bytes left out ...]\n" % self._cut if self._cut else b""
-        return plain((self._head + gap + self._tail).decode("utf-8", "replace"))
-
-
 class _Reader:
     """Feeds a program and reads both of its streams, so that neither side ever blocks the other."""
 
     def __init__(self, process: subprocess.Popen[bytes], stdin: bytes | None) -> None:
         self._process = process
         self._stdin = memoryview(stdin or b"")
-        self._stdout = _Bounded(OUTPUT_LIMIT)
-        self._both = _Bounded(OUTPUT_LIMIT)
-        self._lines: dict[IO[bytes], bytearray] = {}
+        self._output = ProgramOutput()
+        self._streams: dict[IO[bytes], str] = {}
         self._selector = selectors.DefaultSelector()
-        for stream in (process.stdout, process.stderr):
+        for name, stream in (("stdout", process.stdout), ("stderr", process.stderr)):
             if stream is not None:
-                self._lines[stream] = bytearray()
+                self._streams[stream] = name
                 self._selector.register(stream, selectors.EVENT_READ)
         if process.stdin is not None:
             os.set_blocking(process.stdin.fileno(), False)
@@ -224,32 +194,27 @@ class _Reader:
 
     def _read(self, stream: IO[bytes]) -> None:
         data = os.read(stream.fileno(), _CHUNK)
-        if stream is self._process.stdout:
-            self._stdout.add(data)
-        line = self._lines[stream]
-        line += data
-        if not data:
+        if data:
+            self._output.add(self._streams[stream], data)
+        else:
+            self._output.end(self._streams[stream])
             self._selector.unregister(stream)
-        # Whole lines only, lest the two streams meet in the middle of one.
-        cut = len(line) if not data or len(line) > _CHUNK else line.rfind(b"\n") + 1
-        self._both.add(line[:cut])
-        del line[:cut]
 
     def close(self) -> None:
         """Close the pipes; what was read stays."""
         self._selector.close()
-        for stream in (self._process.stdin, *self._lines):
+        for stream in (self._process.stdin, *self._streams):
             if stream is not None:
                 with contextlib.suppress(OSError):
                     stream.close()
-        for line in self._lines.values():
-            self._both.add(line)
+        for name in self._streams.values():
+            self._output.end(name)
 
     def stdout(self) -> str:
-        return self._stdout.text()
+        return self._output.stdout()
 
     def output(self) -> str:
-        return self._both.text()
+        return self._output.both()
 
 
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:

@@ -39,6 +39,7 @@ LAYERS = [
         "settings_docs",
         "settings",
         "locks",
+        "program_output",
         "programs",
         "key_files",
         "catalogue",

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from flatrun_core.errors import DockerUnavailable, Failed, Invalid, TimedOut
+from flatrun_core.errors import Conflict, DockerUnavailable, Failed, Invalid, TimedOut
 from flatrun_core.ports.docker import Container, EngineEvent
+from flatrun_core.ports.programs import Completed
+from flatrun_core.programs import ProgramRunner
 from flatrun_core.testing.docker_contract import ComposeContract, EngineContract
 from flatrun_core.testing.docker_door import SLEEPER, DockerDoor, cleared
-from flatrun_core.testing.fake_docker import FakeCompose, FakeEngine
+from flatrun_core.testing.exec_contract import ExecContract
+from flatrun_core.testing.fake_docker import ExecCall, FakeCompose, FakeEngine
 
 
 class FakeDoor(DockerDoor):
@@ -29,6 +32,8 @@ def fake_engine() -> FakeEngine:
 def door(tmp_path: Path, fake_engine: FakeEngine) -> Iterator[DockerDoor]:
     numbers = itertools.count(1)
     names, ports = (lambda: f"p{next(numbers)}"), (lambda: 20000 + next(numbers))
+    runner = ProgramRunner(grace=0.2)
+    fake_engine.programs["sh"] = lambda call: runner.run(call.args, timeout=call.timeout)
     yield from cleared(FakeDoor(fake_engine, FakeCompose(fake_engine), "test/image", tmp_path, names, ports))
 
 
@@ -82,6 +87,25 @@ class TestFakeEngine(EngineContract):
         with pytest.raises(Failed):
             fake_engine.networks()
         assert fake_engine.networks()
+
+
+class TestFakeExec(ExecContract):
+    def test_the_table_answers_and_calls_are_kept(self, fake_engine: FakeEngine) -> None:
+        asked: list[ExecCall] = []
+
+        def nginx(call: ExecCall) -> Completed:
+            asked.append(call)
+            return call.done(stderr="bad\n", returncode=1)
+
+        fake_engine.programs["nginx"] = nginx
+        container = fake_engine.add("edge")
+        done = fake_engine.exec("edge", ["nginx", "-t"], timeout=5.0)
+        assert done == Completed(("nginx", "-t"), 1, "", "bad\n")
+        assert asked == [ExecCall("edge", ("nginx", "-t"), 5.0)]
+        assert fake_engine.calls[-1] == ("exec", "edge", "nginx", "-t")
+        fake_engine.set_state(container.id, "restarting")
+        with pytest.raises(Conflict):
+            fake_engine.exec("edge", ["nginx", "-t"], timeout=5.0)
 
 
 class TestFakeCompose(ComposeContract):

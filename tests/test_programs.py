@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from flatrun_core.errors import Failed, Invalid, TimedOut, Unavailable
 from flatrun_core.ports.programs import Completed
-from flatrun_core.programs import OUTPUT_LIMIT, ProgramRunner, _Bounded, plain
+from flatrun_core.program_output import OUTPUT_LIMIT, Bounded, plain
+from flatrun_core.programs import ProgramRunner
 from flatrun_core.testing.programs import RecordingPrograms
 
 
@@ -76,7 +77,7 @@ class TestOutput:
 
     @given(st.lists(st.binary(max_size=40)))
     def test_bounded_keeps_both_ends(self, pieces: list[bytes]) -> None:
-        bounded, whole = _Bounded(16), b"".join(pieces)
+        bounded, whole = Bounded(16), b"".join(pieces)
         for piece in pieces:
             bounded.add(piece)
         if len(whole) <= 16:

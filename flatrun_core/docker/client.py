@@ -131,6 +131,10 @@ class EngineClient:
         response = self._send("GET", path, params, None, self._timeout, stream=True)
         return Stream(response, None if endless else _BODY_TIMEOUT)
 
+    def post_stream(self, path: str, *, body: Any, timeout: float) -> Stream:
+        """The answer to a POST, read as it comes; it may be silent for ``timeout`` seconds."""
+        return Stream(self._send("POST", path, None, body, timeout, stream=True), timeout)
+
     def forget(self) -> None:
         """Negotiate again at the next request: the Engine behind the socket may be another one."""
         with self._lock:

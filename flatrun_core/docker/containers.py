@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from flatrun_core.errors import Invalid, NotFound
+from flatrun_core.errors import Conflict, Invalid, NotFound
 from flatrun_core.ports.docker import Container
 
 # Whoever has waited this long for a query that fails does not wait for another one.
@@ -77,6 +77,11 @@ def check_ref(ref: str) -> str:
 def container_missing() -> NotFound:
     """The error for a container that does not exist."""
     return NotFound("Container not found", code="CONTAINER_NOT_FOUND")
+
+
+def container_stopped() -> Conflict:
+    """The error for a container in which nothing can be run now."""
+    return Conflict("The container is not running. Start it first.", code="CONTAINER_NOT_RUNNING")
 
 
 def _host(ip: str) -> str:

@@ -11,7 +11,15 @@ from functools import partial
 from typing import Any, Final
 
 from flatrun_core.docker.client import EngineClient, RefusedError, refusals
-from flatrun_core.docker.containers import KeptContainers, check_ref, container_missing, find, parse
+from flatrun_core.docker.containers import (
+    KeptContainers,
+    check_ref,
+    container_missing,
+    container_stopped,
+    find,
+    parse,
+)
+from flatrun_core.docker.inside import run_inside
 from flatrun_core.docker.logs import MAX_LINES, ContainerLog, LogParser, newest, since_parameter
 from flatrun_core.docker.refusals import engine_refusal
 from flatrun_core.errors import Conflict, Failed, FlatrunError, Invalid, NotFound
@@ -24,6 +32,8 @@ from flatrun_core.ports.docker import (
     LogLine,
     LogStream,
 )
+from flatrun_core.ports.programs import Completed
+from flatrun_core.program_output import check_arguments
 
 logger = logging.getLogger(__name__)
 
@@ -160,6 +170,16 @@ class DockerEngine(Engine):
             "GET", container_id, "/stats", params=params, timeout=_STATS_TIMEOUT
         )
         return found
+
+    def exec(self, container_id: str, args: Sequence[str], *, timeout: float) -> Completed:
+        """Run a program in a container; see the port."""
+        check_arguments(args)
+        try:
+            return run_inside(self.client, check_ref(container_id), tuple(args), timeout)
+        except RefusedError as exc:
+            if exc.status == _CONFLICT or "no such exec" in exc.message.lower():
+                raise container_stopped() from exc
+            raise _container_refusal(exc) from exc
 
     def networks(self) -> Mapping[str, Mapping[str, Any]]:
         """Networks by name."""

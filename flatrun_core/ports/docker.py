@@ -162,6 +162,16 @@ class Engine(Protocol):
     def stats(self, container_id: str) -> Mapping[str, Any]:
         """The Engine's own statistics document: takes one to two seconds."""
 
+    def exec(self, container_id: str, args: Sequence[str], *, timeout: float) -> Completed:
+        """Run a program in a container that runs: an argument list, no input, no shell.
+
+        One that the container lacks or may not run ends with 126 or 127 and the reason as output.
+        Over ``timeout`` seconds raises ``TimedOut`` with the ``output`` so far; the program itself
+        may go on in the container. A container that stops ends it with 137. Unknown: 404
+        ``CONTAINER_NOT_FOUND``; stopped, paused, restarting or removed meanwhile: 409
+        ``CONTAINER_NOT_RUNNING``. Output is bounded like that of ``PROGRAMS``.
+        """
+
     def networks(self) -> Mapping[str, Mapping[str, Any]]:
         """The Engine's networks by name."""
 

@@ -13,7 +13,9 @@ from flatrun_core.docker.containers import check_ref, container_missing, find
 from flatrun_core.docker.logs import newest
 from flatrun_core.errors import Conflict, NotFound
 from flatrun_core.ports.docker import Container, Engine, EngineEvent, EngineInfo, LogLine, LogStream
+from flatrun_core.ports.programs import Completed
 from flatrun_core.testing.fake_containers import UP, FakeContainer, FakeLog, moment, published_port
+from flatrun_core.testing.fake_exec import FakeExec
 from flatrun_core.testing.fake_refusals import refusal, unavailable
 
 NO_ADDRESSES: Final = "could not find an available, non-overlapping IPv4 address pool among the defaults"
@@ -24,7 +26,8 @@ class FakeEngine(Engine):
     """Set ``down`` to stop the Engine, ``fail_next`` to make one call fail, ``calls`` tells what was asked.
 
     ``missing_images`` are the ones that are not on the host, ``address_ranges`` is how many networks fit,
-    ``statistics`` and a container's ``document`` are what ``stats`` and ``inspect`` answer.
+    ``statistics`` and a container's ``document`` are what ``stats`` and ``inspect`` answer, ``programs``
+    what ``exec`` does.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
@@ -33,6 +36,7 @@ class FakeEngine(Engine):
         self.missing_images: set[str] = set()
         self.address_ranges = 1000
         self.statistics: dict[str, Mapping[str, Any]] = {}
+        self.programs = FakeExec()
         self.volume_projects: dict[str, str] = {}
         self.facts = EngineInfo("27.0.0", "1.46", "2", "systemd", "/var/lib/docker", 4, 8 << 30)
         self._clock = clock
@@ -252,6 +256,10 @@ class FakeEngine(Engine):
         """See the port."""
         container = self._asked_of("stats", container_id)
         return self.statistics.get(container.id, {})
+
+    def exec(self, container_id: str, args: Sequence[str], *, timeout: float) -> Completed:
+        """See the port; ``programs`` answers."""
+        return self.programs.run(self._asked_of("exec", container_id, *args), tuple(args), timeout)
 
     def networks(self) -> Mapping[str, Mapping[str, Any]]:
         """See the port."""

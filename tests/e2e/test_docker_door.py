@@ -19,6 +19,7 @@ from flatrun_core.ports.docker import Container, EngineEvent, LogLine, Project
 from flatrun_core.programs import ProgramRunner
 from flatrun_core.testing.docker_contract import ComposeContract, EngineContract
 from flatrun_core.testing.docker_door import SLEEPER, DockerDoor, cleared, until
+from flatrun_core.testing.exec_contract import ExecContract, shell
 
 
 class RealDoor(DockerDoor):
@@ -245,6 +246,37 @@ def _connections() -> int:
     """How many connections this process has open."""
     links = (str(fd.readlink()) for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink())
     return sum(1 for link in links if link.startswith("socket:"))
+
+
+class TestRealExec(ExecContract):
+    def test_a_container_that_stops_ends_what_runs_in_it(self, door: RealDoor) -> None:
+        _, container = door.up(SLEEPER)
+        results: list[Any] = []
+        script = "echo > /begun; sleep 60"
+        thread = threading.Thread(target=lambda: results.append(shell(door, container, script)))
+        thread.start()
+        until(lambda: shell(door, container, "test -e /begun").returncode == 0, "the program's beginning")
+        door.compose.run(door.made[0], "kill")
+        thread.join(10)
+        assert [done.returncode for done in results] == [137]
+
+    def test_a_program_that_closes_its_output_is_waited_for(self, door: RealDoor) -> None:
+        _, container = door.up(SLEEPER)
+        assert shell(door, container, "exec >&- 2>&-; sleep 0.3; exit 5").returncode == 5
+
+    def test_one_that_may_not_be_run_ends_with_a_reason(self, door: RealDoor) -> None:
+        _, container = door.up(SLEEPER)
+        done = door.engine.exec(container.id, ["/etc/passwd"], timeout=20.0)
+        assert done.returncode == 126
+        assert "permission denied" in done.output
+
+    def test_no_connection_is_left_by_what_took_too_long(self, door: RealDoor) -> None:
+        _, container = door.up(SLEEPER)
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        for _ in range(5):
+            with pytest.raises(TimedOut):
+                shell(door, container, "sleep 5", timeout=0.1)
+        assert len(list(Path("/proc/self/fd").iterdir())) <= before + 1
 
 
 class TestRealCompose(ComposeContract):
