@@ -256,12 +256,35 @@ class Deployments(Protocol):
     def of_container(self, container_id: str) -> str | None:
         """The deployment a container belongs to, or None."""
 
+    def connect(self, name: str) -> None:
+        """Put the running containers of a deployment's routed services on the proxy network.
+
+        With the aliases that ``ROUTES.networks`` gives; those that are on it stay as they are. Raises
+        ``DockerUnavailable`` and ``Failed``.
+        """
+
 
 DEPLOYMENTS: ServiceKey[Deployments] = ServiceKey("deployments", "deployments")
 
 
+@dataclass(frozen=True, slots=True)
+class DomainsChanged:
+    """A fact, carried by ``flatrun_on_domains_changed``: names that came to a deployment, and that went."""
+
+    deployment: str
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+
 class Routes(Protocol):
     """The routes of every deployment, kept by the domains plugin."""
+
+    def plan(self, name: str, metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What ``service.yml`` of a creation holds, from the canonical metadata that were asked for.
+
+        Domain entries get ids and their single-domain mirror; an exposed one without a domain gets a
+        generated one when the settings say so. Raises ``Invalid`` for an entry that cannot be.
+        """
 
     def publish(self, name: str) -> Mapping[str, Any]:
         """Apply a deployment's routes, then get the certificates its entries want.

@@ -15,6 +15,9 @@ from flatrun_deployments.service import SERVICE
 class FakeRoutes:
     """The service web of every deployment is routed."""
 
+    def plan(self, name: str, metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+        return metadata
+
     def networks(self, name: str) -> Mapping[str, tuple[str, ...]]:
         return {"web": (f"{name}-web",)}
 

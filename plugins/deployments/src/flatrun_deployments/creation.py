@@ -80,7 +80,9 @@ class Creation:
             parts: list[Part] = []
             site = self._build(Site(new, identity, plan, self._claim(plan)), parts)
             self._notify("created", site)
-            return self._follow(site, tuple(warning for part in parts for warning in part.warnings))
+            created = self._follow(site, tuple(warning for part in parts for warning in part.warnings))
+        # An authority may take minutes, and nobody else is to wait for the deployment meanwhile.
+        return replace(created, proxy_result=self._publish(plan))
 
     def _plan(self, new: NewDeployment) -> Plan:
         path = self._root() / new.name
@@ -173,11 +175,10 @@ class Creation:
         return folder
 
     def _follow(self, site: Site, warnings: tuple[str, ...]) -> Created:
-        """Steps 7 to 9: what fails here is told and undoes nothing."""
+        """Steps 7 and 8: what fails here is told and undoes nothing."""
         folder = self._load(site)
         try:
             started = self._start(folder, site) if site.new.auto_start else ("", "", "")
-            proxy_result = self._publish(site.plan)
         finally:
             site.construction.finish()
         return Created(
@@ -186,7 +187,6 @@ class Creation:
             start_output=started[0],
             start_error=started[1],
             registry_login_error=started[2],
-            proxy_result=proxy_result,
             warnings=warnings,
             credentials=site.plan.credentials,
         )

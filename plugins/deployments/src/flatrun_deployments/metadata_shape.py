@@ -164,6 +164,7 @@ DOMAIN: Final = Section(
         "path_prefix": text,
         "strip_prefix": flag,
         "proxy_timeout": whole,
+        "max_body_size": text,
         "ssl": SSL,
         "aliases": Listed(text),
     },

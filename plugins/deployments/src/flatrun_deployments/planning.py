@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from flatrun_core import Invalid, PluginContext, fields
-from flatrun_core.ports.deployments import CREDENTIALS, TEMPLATES, NewDeployment, Rendered
+from flatrun_core.ports.deployments import CREDENTIALS, ROUTES, TEMPLATES, NewDeployment, Rendered
 from flatrun_deployments import compose_file, env_file, service_yml
 from flatrun_deployments.discovery import Folder
 from flatrun_deployments.errors import plugin_required, project_in_use
@@ -75,7 +75,7 @@ def plan(
     ``kept_env`` is the environment of a removed deployment whose folder is taken over: what was
     generated then is not generated anew, because its data know it. ``network`` is the proxy's.
     """
-    asked = _asked_metadata(new)
+    asked = _routed(ctx, new.name, _asked_metadata(new))
     env = {**kept_env, **new.env}
     render = _template(ctx, new, asked)
     rendered = render(env) if render is not None else Rendered(compose="")
@@ -157,6 +157,11 @@ def _asked_metadata(new: NewDeployment) -> dict[str, Any]:
     if isinstance(credential, Mapping) and credential.get("credential_id"):
         asked["credential_id"] = str(credential["credential_id"])
     return asked
+
+
+def _routed(ctx: PluginContext, name: str, asked: dict[str, Any]) -> dict[str, Any]:
+    routes = ctx.services.find(ROUTES)
+    return dict(routes.plan(name, asked)) if routes is not None else asked
 
 
 def _domain(entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import Final
 
 from flatrun_core import FlatrunError, PluginContext
-from flatrun_core.ports.deployments import ROUTES
+from flatrun_core.ports.deployments import ROUTES, Routes
 from flatrun_core.ports.docker import Container, Engine, EngineEvent
 from flatrun_deployments.catalogue import Catalogue
+from flatrun_deployments.discovery import Folder
 from flatrun_deployments.settings import NetworkSettings
 
 log = logging.getLogger(__name__)
@@ -51,16 +52,27 @@ class ProxyNetworkKeeper:
         routes = self._ctx.services.find(ROUTES)
         if routes is None:
             return
-        network = self._ctx.settings(NetworkSettings).default_proxy_network
         for container in self._running(container_id):
             folder = self._catalogue.of_project(container.project or "")
-            if folder is None or network in container.networks or container.oneoff:
-                continue
-            aliases = routes.networks(folder.name).get(container.service or "")
-            if aliases:
-                self._engine.ensure_network(network)
-                self._engine.connect_network(network, container.id, aliases)
-                log.info("%s of %s was connected to the network %s", container.name, folder.name, network)
+            if folder is not None:
+                self._connect(container, folder, routes)
+
+    def connect(self, folder: Folder) -> None:
+        """Connect the running containers of one folder, as far as they are routed and not connected."""
+        routes = self._ctx.services.find(ROUTES)
+        for container in self._running("") if routes is not None else ():
+            if routes is not None and container.project == folder.project:
+                self._connect(container, folder, routes)
+
+    def _connect(self, container: Container, folder: Folder, routes: Routes) -> None:
+        network = self._ctx.settings(NetworkSettings).default_proxy_network
+        if network in container.networks or container.oneoff:
+            return
+        aliases = routes.networks(folder.name).get(container.service or "")
+        if aliases:
+            self._engine.ensure_network(network)
+            self._engine.connect_network(network, container.id, aliases)
+            log.info("%s of %s was connected to the network %s", container.name, folder.name, network)
 
     def _running(self, container_id: str) -> list[Container]:
         everything = self._engine.containers(max_age=0)

@@ -129,6 +129,10 @@ class DeploymentService:
         """The deployment a container belongs to, or None."""
         return self.catalogue.of_container(container_id)
 
+    def connect(self, name: str) -> None:
+        """Put the running containers of routed services on the proxy network."""
+        self._keeper.connect(self._alone(name))
+
     def _alone(self, name: str) -> Folder:
         """A folder whose containers are its own, for who is about to act on them."""
         folder = self.catalogue.folder(name)

@@ -19,6 +19,9 @@ class FakeRoutes:
         self.failures: list[Exception] = []
         self.known: set[str] = set()
 
+    def plan(self, name: str, metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+        return metadata
+
     def publish(self, name: str) -> Mapping[str, Any]:
         self.published.append(name)
         if self.failures:
