@@ -26,6 +26,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 from flatrun_e2e.bad_authority import BadAuthority, running_bad_authority  # noqa: E402  (found by the path above)
+from flatrun_e2e.edge import Edge  # noqa: E402
 from flatrun_e2e.panel import PanelProcess  # noqa: E402
 from flatrun_e2e.pebble import Pebble, PebbleOptions, running_pebble  # noqa: E402
 from flatrun_e2e.ports import Ports  # noqa: E402
@@ -35,6 +36,7 @@ from flatrun_e2e.traces import Traces  # noqa: E402
 
 StartPanel = Callable[..., PanelProcess]
 StartEngine = Callable[..., PrivateEngine]
+StartEdge = Callable[..., Edge]
 StartPebble = Callable[..., Pebble]
 StartBadAuthority = Callable[[Pebble], BadAuthority]
 
@@ -70,6 +72,18 @@ def engine() -> Iterator[docker.APIClient]:
 def busybox_image(engine: docker.APIClient) -> str:
     """Return the name of a local image with every busybox applet; it is made when absent."""
     return str(_images().build("busybox"))
+
+
+@pytest.fixture(scope="session")
+def nginx_image(engine: docker.APIClient) -> str:
+    """Return the name of a local image of nginx with Lua; it is made when absent."""
+    return str(_images().build("nginx"))
+
+
+@pytest.fixture(scope="session")
+def application_image(engine: docker.APIClient) -> str:
+    """Return the name of a local image of the application in images/application.py."""
+    return str(_images().build("application"))
 
 
 @pytest.fixture(scope="session")
@@ -133,6 +147,30 @@ def module_panel(
 
 
 @pytest.fixture
+def start_edge(
+    tmp_path: Path, engine: docker.APIClient, ports: Ports, nginx_image: str
+) -> Iterator[StartEdge]:
+    """Return a function that starts a panel with a proxy of its own: `start_edge(settings={...})`."""
+    with ExitStack() as stack:
+        yield _edge_starter(tmp_path, engine, ports, nginx_image, stack)
+
+
+@pytest.fixture
+def edge(start_edge: StartEdge) -> Edge:
+    """Return a panel with a proxy of its own."""
+    return start_edge()
+
+
+@pytest.fixture(scope="module")
+def module_edge(
+    tmp_path_factory: pytest.TempPathFactory, engine: docker.APIClient, ports: Ports, nginx_image: str
+) -> Iterator[Edge]:
+    """Return a panel with a proxy that the tests of a module share."""
+    with ExitStack() as stack:
+        yield _edge_starter(tmp_path_factory.mktemp("edge"), engine, ports, nginx_image, stack)()
+
+
+@pytest.fixture
 def start_private_engine(engine: docker.APIClient) -> Iterator[StartEngine]:
     """Return a function that starts Engines: `start_private_engine(address_pools=[...])`."""
     engines: list[PrivateEngine] = []
@@ -190,6 +228,20 @@ def _panel_starter(folder: Path, engine: docker.APIClient, ports: Ports, stack: 
         stack.callback(_close_panel, made, None if engine else shared)
         made.start()
         return made
+
+    return start
+
+
+def _edge_starter(
+    folder: Path, engine: docker.APIClient, ports: Ports, image: str, stack: ExitStack
+) -> StartEdge:
+    def start(settings: Mapping[str, Any] | None = None, env: Mapping[str, str] | None = None) -> Edge:
+        edge = Edge(engine, f"e2e-edge-{secrets.token_hex(4)}", ports, image)
+        # Called last: the panel and its sites have gone by then.
+        stack.callback(edge.clear)
+        start_panel = _panel_starter(folder / edge.name, engine, ports, stack)
+        edge.panel = start_panel(settings=edge.settings(settings or {}), env=env)
+        return edge
 
     return start
 

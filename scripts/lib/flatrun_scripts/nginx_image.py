@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from flatrun_scripts.archive_image import Image
+from pathlib import Path
+
+from flatrun_scripts import archive_image
 
 NAME = "flatrun/nginx"
 MODULES = ("ndk_http_module", "ngx_http_lua_module")
 
 
-def image(name: str = NAME) -> Image:
+def build(cache: Path, name: str = NAME) -> str:
+    """Make the image unless it is there, and return its full name with the tag."""
+    return archive_image.build(image(name), cache)
+
+
+def image(name: str = NAME) -> archive_image.Image:
     """Describe the image: `nginx -g 'daemon off;'`, with its log on the container's output.
 
     Any settings file may load the Lua module by `include /etc/nginx/modules-enabled/*.conf;`, as in
     the distribution itself.
     """
-    return Image(
+    return archive_image.Image(
         name,
         packages=(
             "nginx",

@@ -141,6 +141,8 @@ class PanelProcess:
             "deployments_path": str(self.root),
             "api": {"host": "127.0.0.1", "port": port},
             "auth": {"api_keys": [self.key]},
+            # Tests of the proxy bring names and ports of their own; no other may touch this machine's.
+            "nginx": {"enabled": False},
         }
         for name, value in settings.items():
             if isinstance(value, Mapping) and isinstance(content.get(name), dict):

@@ -21,11 +21,16 @@ class Traces:
 
     def projects_under(self, root: Path) -> set[str]:
         """Return the projects of all containers whose folder is in `root`, and of its folders."""
-        names = {path.name for path in root.iterdir() if path.is_dir()} if root.is_dir() else set()
+        folders = [path for path in root.iterdir() if path.is_dir()] if root.is_dir() else []
+        # The proxy's project has the name of its container.
+        names = {path.name for path in folders if path.name != "nginx"}
         for container in self._engine.containers(all=True, filters={"label": PROJECT}):
             folder = Path(container["Labels"].get(FOLDER, "/"))
             if folder.is_relative_to(root):
                 names.add(container["Labels"][PROJECT])
+            else:
+                # Somebody else's project may have the name of a folder here.
+                names.discard(container["Labels"][PROJECT])
         return names
 
     def of(self, projects: Iterable[str]) -> list[str]:
