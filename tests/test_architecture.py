@@ -24,12 +24,13 @@ PUBLIC = (
     "flatrun_core.yaml_reader",
     "flatrun_core.yaml_writer",
     "flatrun_core.disk",
+    "flatrun_core.site_rules",
 )
 LAYERS = [
     {"markers", "errors", "durations"},
     {"services", "ports"},
     {"fields", "yaml_reader", "disk", "checks", "access"},
-    {"yaml_writer"},
+    {"yaml_writer", "site_rules"},
     {
         "context",
         "hooks",

@@ -10,7 +10,8 @@ from flask import Flask
 from flatrun_core import HOOK_API, Conflict, PluginInfo, hookimpl
 from flatrun_core.ports.proxy import PROXY, Proxy, Site, VirtualHost
 from flatrun_core.testing.fakes import FakeProxy
-from flatrun_core.testing.proxy_contract import ProxyBackendContract, site
+from flatrun_core.testing.proxy_contract import ProxyBackendContract
+from flatrun_core.testing.proxy_samples import site
 
 MakeProxy = Callable[..., Proxy]
 

@@ -3,15 +3,16 @@
 import hmac
 from collections.abc import Collection, Mapping, Sequence
 
-from flatrun_core.errors import Failed
+from flatrun_core.errors import Failed, Invalid
 from flatrun_core.ports.proxy import Applied, Endpoints, Route, Site, VirtualHost
+from flatrun_core.site_rules import check_site
 
 
 class FakeProxy:
     """A proxy backend in memory; ``refuse`` names deployments whose configuration it rejects, and why.
 
-    ``running = False`` is a proxy that is stopped; ``unreachable`` says of upstreams why they take no
-    connection.
+    It rejects what ``check_site`` does, too. ``running = False`` is a proxy that is stopped;
+    ``unreachable`` says of upstreams why they take no connection.
     """
 
     def __init__(self, name: str = "fake") -> None:
@@ -26,13 +27,13 @@ class FakeProxy:
 
     def apply(self, sites: Sequence[Site], changed: Collection[str], force: bool) -> Applied:
         """Serve the sites, or keep what was there when a changed one is refused."""
-        refused = {site.deployment for site in sites} & self.refuse.keys()
-        for name in sorted(refused & set(changed)):
-            raise Failed(self.refuse[name], code="PROXY_CONFIG_FAILED")
+        refused = {site.deployment: reason for site in sites if (reason := self._refusal(site))}
+        for name in sorted(refused.keys() & set(changed)):
+            raise Failed(refused[name], code="PROXY_CONFIG_FAILED", details=refused[name])
         wanted = {site.deployment: site for site in sites if site.deployment not in refused}
         changed_now = force or wanted != self.sites
         self.sites = wanted
-        self.quarantined = {name: self.refuse[name] for name in sorted(refused)}
+        self.quarantined = dict(sorted(refused.items()))
         reloaded = changed_now and self.running
         self.reloads += reloaded
         return Applied(
@@ -42,6 +43,13 @@ class FakeProxy:
             message="" if self.running else "It takes effect when the proxy starts",
             quarantined=dict(self.quarantined),
         )
+
+    def _refusal(self, site: Site) -> str:
+        try:
+            check_site(site)
+        except Invalid as exc:
+            return exc.message
+        return self.refuse.get(site.deployment, "")
 
     def status(self, deployment: str) -> VirtualHost:
         """Whether the deployment is served."""
