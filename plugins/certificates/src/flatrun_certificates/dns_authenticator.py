@@ -18,7 +18,7 @@ from certbot import achallenges, errors, interfaces
 from certbot.display import util as display
 from certbot.plugins import common
 
-from flatrun_certificates.dns_bridge import RESOLVER_VARIABLE, SOCKET_VARIABLE
+from flatrun_certificates.dns_variables import RESOLVER_VARIABLE, SOCKET_VARIABLE
 from flatrun_certificates.resolution import resolver_at
 
 ANSWER_SECONDS: Final = 120.0

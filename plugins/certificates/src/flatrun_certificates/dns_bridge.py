@@ -24,13 +24,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, cast
 
+from flatrun_certificates.dns_variables import RESOLVER_VARIABLE, SOCKET_VARIABLE
 from flatrun_core import FlatrunError
 from flatrun_core.ports.certificates import DnsRecords
 
 logger = logging.getLogger(__name__)
 
-SOCKET_VARIABLE: Final = "FLATRUN_DNS_SOCKET"
-RESOLVER_VARIABLE: Final = "FLATRUN_DNS_RESOLVER"
 CHALLENGE_LABEL: Final = "_acme-challenge."
 LONGEST_LINE: Final = 4096
 # The kernel's limit for the path of a Unix socket is 108 bytes.
