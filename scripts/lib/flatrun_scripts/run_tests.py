@@ -6,7 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from flatrun_scripts import engine, environment, layout, pebble, requirements
+from flatrun_scripts import caddy, engine, environment, layout, pebble, requirements
 from flatrun_scripts.shell import must, say, step
 
 VENV = layout.REPOSITORY / ".venv-test"
@@ -21,6 +21,7 @@ def main(argv: list[str]) -> int:
     requirements.obtain(requirements.survey(CACHE, for_tests=True), state, CACHE, agreed=True)
     environment.make_for_tests(VENV)
     _fetch_authority()
+    _fetch_second_proxy()
     started = _start_engine(CACHE / "engine")
     try:
         _build_images()
@@ -43,6 +44,12 @@ def _fetch_authority() -> None:
     if not pebble.present(CACHE):
         step("Fetching pebble, the ACME authority of the end-to-end tests")
         pebble.programs(CACHE)
+
+
+def _fetch_second_proxy() -> None:
+    if not caddy.present(CACHE):
+        step("Fetching caddy, the second proxy of the end-to-end tests")
+        caddy.fetch(CACHE)
 
 
 def _build_images() -> None:
