@@ -150,7 +150,10 @@ def module_panel(
 def start_edge(
     tmp_path: Path, engine: docker.APIClient, ports: Ports, nginx_image: str
 ) -> Iterator[StartEdge]:
-    """Return a function that starts a panel with a proxy of its own: `start_edge(settings={...})`."""
+    """Return a function that starts a panel with a proxy of its own: `start_edge(settings={...})`.
+
+    `http_port=` is for the port of an authority that fetches its proofs there.
+    """
     with ExitStack() as stack:
         yield _edge_starter(tmp_path, engine, ports, nginx_image, stack)
 
@@ -235,8 +238,12 @@ def _panel_starter(folder: Path, engine: docker.APIClient, ports: Ports, stack: 
 def _edge_starter(
     folder: Path, engine: docker.APIClient, ports: Ports, image: str, stack: ExitStack
 ) -> StartEdge:
-    def start(settings: Mapping[str, Any] | None = None, env: Mapping[str, str] | None = None) -> Edge:
-        edge = Edge(engine, f"e2e-edge-{secrets.token_hex(4)}", ports, image)
+    def start(
+        settings: Mapping[str, Any] | None = None,
+        env: Mapping[str, str] | None = None,
+        http_port: int | None = None,
+    ) -> Edge:
+        edge = Edge(engine, f"e2e-edge-{secrets.token_hex(4)}", ports, image, http_port)
         # Called last: the panel and its sites have gone by then.
         stack.callback(edge.clear)
         start_panel = _panel_starter(folder / edge.name, engine, ports, stack)

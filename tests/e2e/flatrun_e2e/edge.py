@@ -68,14 +68,18 @@ class Edge:
         ports: where it listens, on 127.0.0.1.
     """
 
-    def __init__(self, engine: docker.APIClient, name: str, ports: Ports, image: str) -> None:
+    def __init__(
+        self, engine: docker.APIClient, name: str, ports: Ports, image: str, http_port: int | None = None
+    ) -> None:
         self.engine, self.name, self.image = engine, name, image
-        self.ports = Address(ports.next(), ports.next())
+        self.ports = Address(http_port or ports.next(), ports.next())
         self.panel: PanelProcess
 
     def settings(self, more: Mapping[str, Any]) -> dict[str, Any]:
         """Return settings of a panel with what they have to say of the proxy; `more` comes first."""
         own: dict[str, Any] = {
+            # Environments of tests have every example installed too.
+            "proxy": {"backend": "nginx"},
             "nginx": {
                 "enabled": True,
                 "container_name": self.name,
