@@ -1,0 +1,1 @@
+"""Caddy as the reverse proxy: a second, small backend beside nginx."""
