@@ -5,6 +5,7 @@ nothing, and the log tells why.
 """
 
 import hashlib
+import json
 import logging
 import threading
 import time
@@ -18,6 +19,8 @@ from typing import Any, Final
 
 import requests
 from cryptography import x509
+from urllib3.exceptions import HTTPError
+from urllib3.response import HTTPResponse
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +30,7 @@ LONGEST_WAIT: Final = timedelta(days=1)
 USUAL_WAIT: Final = timedelta(hours=6)
 KEEP_DIRECTORY_SECONDS: Final = 300.0
 LONGEST_ANSWER: Final = 1 << 18
+READ_BYTES: Final = 1 << 16
 LONGEST_EXPLANATION: Final = 500
 
 
@@ -178,15 +182,26 @@ def _fetch(url: str, ca_file: Path | str | None, timeout: float) -> tuple[Mappin
     try:
         with requests.get(url, timeout=timeout, verify=verify, stream=True) as answer:
             answer.raise_for_status()
-            content = answer.raw.read(LONGEST_ANSWER, decode_content=True)
-            document = requests.compat.json.loads(content)  # type: ignore[attr-defined]
+            document = json.loads(_content(answer.raw, time.monotonic() + timeout))
             retry_after = answer.headers.get("Retry-After", "")
-    except OSError as error:
+    except (OSError, HTTPError) as error:
         # A CA file that cannot be read, and what goes wrong while the answer is read.
         raise requests.RequestException(str(error)) from error
+    except RecursionError as error:
+        raise ValueError(f"{url} answered no JSON object") from error
     if not isinstance(document, Mapping):
         raise ValueError(f"{url} answered no JSON object")
     return document, retry_after
+
+
+def _content(raw: HTTPResponse, deadline: float) -> bytes:
+    """The whole answer, unless it is too long or takes too long."""
+    content = b""
+    while chunk := raw.read1(READ_BYTES, decode_content=True):
+        content += chunk
+        if len(content) > LONGEST_ANSWER or time.monotonic() > deadline:
+            raise ValueError("its answer is too long, or takes too long")
+    return content
 
 
 def _base64url(value: bytes) -> str:
