@@ -24,6 +24,7 @@ from waitress.server import BaseWSGIServer, create_server
 from waitress.task import ErrorTask, ThreadedTaskDispatcher
 
 from flatrun_core.errors import StartupError
+from flatrun_core.panel_socket import PanelSocket, SocketListener
 from flatrun_core.settings import ApiSettings
 
 if TYPE_CHECKING:
@@ -117,6 +118,8 @@ class PanelServer:
     """Waitress around one application: bound when made, serving while ``run`` runs."""
 
     def __init__(self, application: Callable[..., Any], api: ApiSettings) -> None:
+        self._application = application
+        self._socket: PanelSocket | None = None
         self._threads = api.threads + api.max_streams
         self._dispatcher = ThreadedTaskDispatcher()
         self._map: dict[int, Any] = {}
@@ -130,6 +133,29 @@ class PanelServer:
             listener.channel_class = PanelChannel
             listener.adj.socket_options = [*listener.adj.socket_options, *_GIVE_UP]
         self.stopping = False
+
+    def listen_on(self, panel_socket: PanelSocket) -> bool:
+        """Serve the proxy's socket, too, with the same threads and limits.
+
+        False, with the reason in the log, when it cannot be had: the panel then serves TCP alone.
+        """
+        try:
+            listening = panel_socket.open()
+        except (OSError, StartupError) as exc:
+            reason = getattr(exc, "strerror", None) or exc
+            log.warning("the proxy cannot reach the panel: %s cannot be had: %s", panel_socket.path, reason)
+            return False
+        self._socket = panel_socket
+        listener = SocketListener(
+            self._application,
+            listening,
+            map=self._map,
+            dispatcher=self._dispatcher,
+            adj=self._listeners[0].adj,
+        )
+        listener.channel_class = PanelChannel
+        self._listeners.append(listener)
+        return True
 
     def _adjustments(self, api: ApiSettings) -> dict[str, Any]:
         return {
@@ -150,8 +176,9 @@ class PanelServer:
 
     @property
     def addresses(self) -> list[str]:
-        """Where it listens, as URLs."""
-        places = [(server.effective_host, server.effective_port) for server in self._listeners]
+        """Where it listens, as URLs; the proxy's socket is none of them."""
+        servers = [server for server in self._listeners if server.family != socket.AF_UNIX]
+        places = [(server.effective_host, server.effective_port) for server in servers]
         return [
             f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}" for host, port in places
         ]
@@ -164,6 +191,7 @@ class PanelServer:
         for listener in self._listeners:
             # Not the listener's own close: that ends the trigger, which running requests still pull.
             wasyncore.dispatcher.close(listener)
+        self._leave_socket()
         closing()
         self._drain()
         self._dispatcher.shutdown(timeout=1)
@@ -178,6 +206,11 @@ class PanelServer:
         for listener in self._listeners:
             listener.close()
         wasyncore.close_all(self._map)
+        self._leave_socket()
+
+    def _leave_socket(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
 
     def _turn(self, timeout: float) -> None:
         # poll, because select fails on descriptors above 1023.
@@ -210,6 +243,8 @@ def serve(app: "Flask", *, access_log: bool = False) -> int:
     try:
         with _signals(server):
             try:
+                if panel.proxy_backends:  # one that a setting chooses later is served as well
+                    server.listen_on(PanelSocket(panel.state_folder.parent))
                 panel.start()
                 log.info("serving at %s", " ".join(server.addresses))
                 notify_systemd("READY=1")

@@ -50,6 +50,7 @@ LAYERS = [
     {"api", "panel"},
     {"builtin", "assembly"},
     {"app"},
+    {"panel_socket"},
     {"server", "cli"},
 ]
 

@@ -4,6 +4,11 @@ import functools
 import ipaddress
 import re
 from collections.abc import Mapping, Sequence
+from typing import Final
+
+# In the WSGI environment of a request that came by the panel's own socket, where only the configured
+# proxy is. Names of headers begin otherwise there, so no client can set it.
+BY_SOCKET: Final = "flatrun.by_socket"
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -15,16 +20,18 @@ def parse_networks(values: Sequence[str]) -> tuple[Network, ...]:
     return tuple(ipaddress.ip_network(value, strict=False) for value in values)
 
 
-def client_address(peer: str, headers: Mapping[str, str], trusted: Sequence[Network]) -> str:
+def client_address(
+    peer: str, headers: Mapping[str, str], trusted: Sequence[Network], *, by_socket: bool = False
+) -> str:
     """The nearest address of the forwarded chain that no configured proxy owns, in its usual form.
 
     The header is read from the right and only as far as each hop is trusted; from a peer that is
-    not configured it is not read at all. A hop may carry a port, as some proxies send it.
+    not configured it is not read at all. ``by_socket`` says that the peer is the proxy itself. A hop
+    may carry a port, as some proxies send it. A peer without an address is given back as it is when
+    it is not believed, or says nothing.
     """
     nearest = _address(peer)
-    if nearest is None:
-        return peer
-    if _is_trusted(nearest, trusted):
+    if by_socket or (nearest is not None and _is_trusted(nearest, trusted)):
         for hop in reversed(headers.get("X-Forwarded-For", "").split(",")):
             address = _address(_without_port(hop.strip()))
             if address is None:
@@ -32,7 +39,7 @@ def client_address(peer: str, headers: Mapping[str, str], trusted: Sequence[Netw
             nearest = address
             if not _is_trusted(nearest, trusted):
                 break
-    return str(nearest)
+    return peer if nearest is None else str(nearest)
 
 
 @functools.lru_cache(maxsize=1024)

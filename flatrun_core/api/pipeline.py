@@ -19,7 +19,7 @@ from werkzeug.exceptions import NotFound as RouteNotFound
 
 from flatrun_core.access import declared
 from flatrun_core.api.blueprint import read_json
-from flatrun_core.api.client_address import client_address, parse_networks
+from flatrun_core.api.client_address import BY_SOCKET, client_address, parse_networks
 from flatrun_core.api.errors import answer_error, answer_unexpected
 from flatrun_core.errors import Failed, FlatrunError, Forbidden, Unauthenticated
 from flatrun_core.ports.auth import Access, Actor, Credentials, Identity, RecordedOutcome, RecordedRequest
@@ -34,6 +34,7 @@ MUTATIONS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 NOBODY = Actor("anonymous")
 ANONYMOUS = Identity(NOBODY, role="admin", permissions=None, unscoped=True)
 _ABSOLUTE_FORM = re.compile(r"^https?://[^/]*", re.IGNORECASE)  # as a client of a forward proxy sends it
+_FORWARDED = re.compile(r"x-forwarded-.*|x-real-ip|forwarded", re.IGNORECASE)  # what a proxy adds
 CORS_METHODS = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
 CORS_HEADERS = "Authorization, Content-Type, X-API-Key, X-Requested-With"
 
@@ -161,7 +162,7 @@ class Pipeline:
         return allowed
 
     def _check_internal(self) -> None:
-        forwarded = any(name in request.headers for name in ("X-Forwarded-For", "X-Real-IP", "Forwarded"))
+        forwarded = any(_FORWARDED.fullmatch(name) for name in request.headers.keys())  # noqa: SIM118
         token = request.headers.get("X-Internal-Token", "")
         if forwarded or not token or not self._panel.proxy.accepts(token):
             raise Unauthenticated("Invalid or expired token", code="INVALID_TOKEN")
@@ -169,8 +170,9 @@ class Pipeline:
     def _client_ip(self) -> str:
         peer = request.remote_addr or ""
         proxies = self._panel.settings.snapshot.of(ApiSettings).trusted_proxies
-        headers = dict(request.headers) if proxies else {}
-        return client_address(peer, headers, self._networks(proxies))
+        by_socket = request.environ.get(BY_SOCKET) is True
+        headers = dict(request.headers) if proxies or by_socket else {}
+        return client_address(peer, headers, self._networks(proxies), by_socket=by_socket)
 
     # --- record ---
 

@@ -23,7 +23,7 @@ class Credentials:
 
     ``scheme`` is ``bearer``, ``apikey`` or ``none``; ``headers`` are the request's, for providers
     that authenticate by a header of a configured proxy, and ``peer`` is the TCP peer's address,
-    never one from a header.
+    never one from a header; of the panel's own socket it is the word ``unix``.
     """
 
     scheme: str

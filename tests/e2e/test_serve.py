@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 import requests
 
+from flatrun_core.ports.proxy import PANEL_SOCKET_FOLDER, PANEL_SOCKET_NAME
+
 KEY = "a-key-of-some-length-0123"
 MAX_STREAMS = 4
 CLI = "from flatrun_core.cli import main; main(prog_name='flatrun')"
@@ -25,6 +27,7 @@ PLUGIN = """
     from types import ModuleType
     from flask.views import MethodView
     from flatrun_core import Blueprint, PluginInfo, ServerEvent, access, authenticated, event_stream, hookimpl
+    from flatrun_core.testing.fakes import FakeProxy
 
     PLUGIN = PluginInfo(slug="ticker", hook_api=1)
     blp = Blueprint("ticker", __name__, url_prefix="/api/ticker", description="Ticks")
@@ -56,16 +59,20 @@ PLUGIN = """
     @hookimpl
     def flatrun_register_blueprints():
         return [blp]
+
+    @hookimpl
+    def flatrun_register_proxy_backends():
+        return [FakeProxy()]
 """
 WITH_PLUGIN = """
-    import logging, sys
+    import os, sys
     from pathlib import Path
     import ticker
     from flatrun_core.app import create_app
     from flatrun_core.server import configure_logging, serve
     from flatrun_core.settings import SettingsSource
     configure_logging()
-    sys.exit(serve(create_app(SettingsSource.read(Path("flatrun.yml"), {}), plugins=[ticker])))
+    sys.exit(serve(create_app(SettingsSource.read(Path("flatrun.yml"), os.environ), plugins=[ticker])))
 """
 
 
@@ -121,6 +128,23 @@ class Process:
     def stream(self) -> requests.Response:
         return self.http.get(f"{self.url}/api/ticker/stream", stream=True, timeout=10)
 
+    @property
+    def socket(self) -> Path:
+        return self.folder / "deployments" / PANEL_SOCKET_FOLDER / PANEL_SOCKET_NAME
+
+    def by_socket(self, path: str) -> bytes:
+        """The answer of the panel's socket, as it came."""
+        folder = os.open(self.socket.parent, os.O_RDONLY)  # its path may be too long for an address
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(10)
+            client.connect(f"/proc/self/fd/{folder}/{PANEL_SOCKET_NAME}")
+            os.close(folder)
+            client.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+            answer = b""
+            while data := client.recv(4096):
+                answer += data
+        return answer
+
     def close(self) -> None:
         self.http.close()
         for process in self.running:
@@ -172,6 +196,36 @@ def test_streams_get_their_end_and_requests_their_answer(panel: Process, number:
         assert received.startswith(b"HTTP/1.1 200")
         assert received.endswith(b'"done"\n')
     assert ended(process) == 0
+
+
+def test_the_proxy_has_a_socket_of_its_own_until_the_end(panel: Process) -> None:
+    process = panel.serve(code=WITH_PLUGIN)
+    assert panel.by_socket("/api/health").startswith(b"HTTP/1.0 200 OK")
+    process.send_signal(signal.SIGTERM)
+    assert ended(process) == 0
+    assert not panel.socket.exists()
+
+
+def test_a_killed_panels_socket_is_taken_over_and_a_living_ones_is_not(panel: Process, ports: Any) -> None:
+    panel.serve(code=WITH_PLUGIN).kill()
+    panel.running[-1].wait()
+    assert panel.socket.is_socket()
+    panel.serve(code=WITH_PLUGIN)
+    assert panel.by_socket("/api/health").startswith(b"HTTP/1.0 200 OK")
+    living = panel.port
+    panel.port = ports.next()
+    panel.url = f"http://127.0.0.1:{panel.port}"
+    other = panel.serve(code=WITH_PLUGIN, FLATRUN_API__PORT=str(panel.port))
+    assert "panel.sock cannot be had: another panel that runs has it" in panel.log.read_text()
+    assert living != panel.port
+    other.send_signal(signal.SIGTERM)
+    assert ended(other) == 0
+    assert panel.by_socket("/api/health").startswith(b"HTTP/1.0 200 OK")
+
+
+def test_without_a_proxy_there_is_no_socket(panel: Process) -> None:
+    panel.serve(FLATRUN_PLUGINS__ONLY="deployments")
+    assert not panel.socket.exists()
 
 
 def test_a_second_signal_ends_it_at_once(panel: Process) -> None:

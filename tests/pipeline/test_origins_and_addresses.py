@@ -51,3 +51,24 @@ def test_the_client_address_is_forwarded_only_by_configured_proxies(
     peer: str, header: str, trusted: list[str], expected: str
 ) -> None:
     assert client_address(peer, {"X-Forwarded-For": header}, parse_networks(trusted)) == expected
+
+
+@pytest.mark.parametrize(
+    ("header", "trusted", "expected"),
+    [
+        ("198.51.100.1", [], "198.51.100.1"),
+        ("192.0.2.9, 198.51.100.1", [], "198.51.100.1"),
+        ("192.0.2.9, 198.51.100.1, 10.0.0.2", ["10.0.0.0/8"], "198.51.100.1"),
+        ("10.0.0.3, 10.0.0.2", ["10.0.0.0/8"], "10.0.0.3"),
+        ("198.51.100.1, garbage", ["10.0.0.0/8"], "unix"),
+        ("garbage, 198.51.100.1", [], "198.51.100.1"),
+        ("::ffff:198.51.100.1", [], "198.51.100.1"),
+        ("", ["0.0.0.0/0"], "unix"),
+    ],
+)
+def test_the_proxy_at_the_panels_socket_is_believed_for_one_hop(
+    header: str, trusted: list[str], expected: str
+) -> None:
+    headers, networks = {"X-Forwarded-For": header}, parse_networks(trusted)
+    assert client_address("unix", headers, networks, by_socket=True) == expected
+    assert client_address("unix", headers, networks) == "unix"
