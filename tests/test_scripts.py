@@ -134,13 +134,15 @@ def test_a_taken_port_is_passed_over() -> None:
 
 def test_first_settings_are_private_and_have_a_key_of_their_own(tmp_path: Path) -> None:
     keys = set()
+    proxy = panel.Proxy("edge", "edge-net", "flatrun/nginx:0123", 8081, 8444)
     for name in ("a", "b"):
         path = tmp_path / name / "flatrun.yml"
         path.parent.mkdir()
-        panel.write_settings(path, 8090)
+        panel.write_settings(path, 8090, proxy)
         assert path.stat().st_mode & 0o777 == 0o600
         settings = panel.read_settings(path, Path(sys.prefix))
         assert (settings.url, settings.root) == ("http://127.0.0.1:8090", path.parent / "deployments")
+        assert settings.proxy == proxy
         keys.add(settings.key)
     assert len(keys) == 2
     assert min(len(key) for key in keys) >= 40
@@ -250,7 +252,15 @@ def test_up_says_what_to_do_where_there_is_no_package_manager(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--port", "0"], ["--site-port", "x"], ["--site-name", "-a"], ["--site-name", "a/b"]]
+    "arguments",
+    [
+        ["--port", "0"],
+        ["--http-port", "x"],
+        ["--https-port", "65536"],
+        ["--proxy-name", "a b"],
+        ["--site-name", "-a"],
+        ["--site-name", "a/b"],
+    ],
 )
 def test_up_refuses_bad_arguments(tmp_path: Path, arguments: list[str]) -> None:
     done = run_up(*arguments, path=os.environ["PATH"], home=tmp_path)

@@ -1,9 +1,9 @@
-"""Runs one of the scripts: `run.py up|down|test [arguments]`. Its folder is the import path."""
+"""Runs one of the scripts: `run.py up|down|test|journey [arguments]`. Its folder is the import path."""
 
 import importlib
 import sys
 
-MODULES = {"up": "up", "down": "down", "test": "run_tests"}
+MODULES = {"up": "up", "down": "down", "test": "run_tests", "journey": "journey"}
 
 if __name__ == "__main__":
     # No __pycache__ in the tree: the scripts may run as root in somebody else's clone.

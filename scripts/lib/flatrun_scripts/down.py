@@ -7,10 +7,11 @@ import shutil
 from dataclasses import asdict
 from pathlib import Path
 
-from flatrun_scripts import compose_plugin, engine, hello_site, images, layout, packages
+from flatrun_scripts import compose_plugin, engine, hello_site, images, layout, packages, proxy
 from flatrun_scripts.panel import Client, Panel, read_settings
 from flatrun_scripts.shell import ScriptError, say, step
 
+PROXY_FOLDER = "nginx"
 ENGINE_PACKAGES = {"docker.io", "containerd", "runc"}
 
 
@@ -33,6 +34,7 @@ def main(argv: list[str]) -> int:
         if kept:
             _say_what_stays(folder, root, kept)
         else:
+            _remove_proxy(state, root)
             _remove_images(state)
             _stop_engine(state)
         if options.packages:
@@ -83,16 +85,22 @@ def _removed_by_api(panel: Panel, name: str) -> bool:
 
 
 def _others(root: Path) -> list[str]:
-    """Return the folders under the deployments root that `up` did not make."""
+    """Return the folders under the deployments root that `up` did not make, and certificates."""
     if not root.is_dir():
         return []
-    return sorted(path.name for path in root.iterdir() if path.name != ".flatrun")
+    deployments = sorted(path.name for path in root.iterdir() if path.name not in {".flatrun", PROXY_FOLDER})
+    return [*deployments, *proxy.belongings(root / PROXY_FOLDER)]
+
+
+def _remove_proxy(state: layout.State, root: Path) -> None:
+    if state.proxy and engine.client_present() and engine.running():
+        proxy.remove(state, root / PROXY_FOLDER)
 
 
 def _say_what_stays(folder: Path, root: Path, kept: list[str]) -> None:
     say(f"{root} still holds: {', '.join(kept)}.")
-    say(f"These deployments stay as they are, and so do {folder / 'flatrun.yml'}, the panel's")
-    say("database and the Docker Engine. Run scripts/up to have the panel again, or remove them")
+    say(f"That stays as it is, and so do {folder / 'flatrun.yml'}, the panel's database, the proxy")
+    say("and the Docker Engine. Run scripts/up to have the panel again, or remove what is left there")
     say("and run scripts/down once more.")
 
 

@@ -6,13 +6,12 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 from flatrun_scripts import images, layout
-from flatrun_scripts.panel import Client, next_free_port
+from flatrun_scripts.panel import Client, Proxy
 from flatrun_scripts.shell import ScriptError, run, say, step
 
 DEFAULT_NAME = "hello"
@@ -20,9 +19,12 @@ FOLDER_LABEL = "com.docker.compose.project.working_dir"
 FOLDER = layout.REPOSITORY / "examples/hello_site"
 IMAGE_NAME = "flatrun/hello"
 PLACEHOLDER = f"{IMAGE_NAME}:local"
-DEFAULT_PORT = 8080
+NEEDED_PLUGINS = ("deployments", "domains", "nginx")
+# Names below this one are this very machine: browsers and curl ask nobody for them.
+HERE = "localhost"
+PORT = 80
+WEB_PORT = 80
 ANSWER_SECONDS = 60
-ATTEMPTS = 5
 
 
 def image() -> images.Image:
@@ -46,37 +48,35 @@ def compose_text(reference: str) -> str:
     return text.replace(PLACEHOLDER, reference)
 
 
-@dataclass(frozen=True)
-class Wish:
-    """What the person asked for; None where they left it open."""
-
-    name: str | None
-    port: int | None
-
-
-def ensure(client: Client, state: layout.State, reference: str, wish: Wish) -> None:
-    """Create and start the site, or find it there; `state.site` says which it is."""
+def ensure(client: Client, state: layout.State, reference: str, wish: str | None) -> None:
+    """Create and start the site and give it its domain, or find it there; `state.site` names it."""
     _check_plugins(client)
-    name = str(state.site.get("name") or wish.name or DEFAULT_NAME)
+    name = str(state.site.get("name") or wish or DEFAULT_NAME)
     status, body = client.ask("GET", f"/api/deployments/{name}")
     if status == HTTPStatus.OK:
         _start_existing(client, state, name, wish)
     elif status == HTTPStatus.NOT_FOUND:
         _check_engine(name, client.root)
-        _create(client, state, reference, Wish(name, wish.port or DEFAULT_PORT))
+        _create(client, state, reference, name)
     else:
         raise _refused("The panel could not be asked for the site", status, body)
+    _ensure_domain(client, state)
 
 
-def wait_until_it_answers(site: Mapping[str, Any]) -> str:
-    """Wait for the site over HTTP and return its address."""
-    address = f"http://127.0.0.1:{site['port']}/"
+def wait_until_it_answers(site: Mapping[str, Any], proxy: Proxy) -> str:
+    """Wait for the site through the proxy and return its address."""
+    port = "" if proxy.http_port == WEB_PORT else f":{proxy.http_port}"
+    address = f"http://{site['host']}{port}/"
+    # Python does not know what browsers know of localhost.
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{proxy.http_port}/", headers={"Host": str(site["host"])}
+    )
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     deadline = time.monotonic() + ANSWER_SECONDS
     problem = ""
     while time.monotonic() < deadline:
         try:
-            with opener.open(address, timeout=5) as answer:
+            with opener.open(request, timeout=5) as answer:
                 answer.read()
                 return address
         except urllib.error.HTTPError as error:
@@ -84,10 +84,13 @@ def wait_until_it_answers(site: Mapping[str, Any]) -> str:
         except OSError as error:
             problem = str(error)
         time.sleep(0.2)
-    logs = run(["docker", "compose", "-p", site["name"], "logs", "--tail", "15"]).text
+    logs = [
+        run(["docker", "compose", "-p", site["name"], "logs", "--tail", "15"]).text,
+        run(["docker", "logs", "--tail", "15", proxy.container]).text,
+    ]
     raise ScriptError(
         f"The site does not answer at {address} within {ANSWER_SECONDS} s.",
-        f"{problem}\n{logs}",
+        "\n".join([problem, *logs]),
         "Look at the containers with 'docker ps -a'. The site stays as it is.",
     )
 
@@ -113,19 +116,21 @@ def remove_by_hand(name: str, folder: Path) -> None:
 
 
 def _check_plugins(client: Client) -> None:
-    """Say which plugins did not start, and stop when it is the one that runs sites."""
+    """Say which plugins did not start, and stop when it is one that the site needs."""
     status, body = client.ask("GET", "/api/plugins")
     if status != HTTPStatus.OK:
         raise _refused("The panel could not be asked for its plugins", status, body)
     reasons = {item["name"]: item.get("reason", "") for item in body["plugins"] if item["status"] != "active"}
     for name, reason in reasons.items():
         say(f"The plugin {name} is not active: {reason}")
-    if "deployments" in reasons or not any(item["name"] == "deployments" for item in body["plugins"]):
-        raise ScriptError(
-            "The site cannot be created: the plugin deployments is not active.",
-            reasons.get("deployments", "It is not installed."),
-            "Repair that, then run the script again. The panel itself is running.",
-        )
+    active = {item["name"] for item in body["plugins"]} - set(reasons)
+    for needed in NEEDED_PLUGINS:
+        if needed not in active:
+            raise ScriptError(
+                f"The site cannot be created: the plugin {needed} is not active.",
+                reasons.get(needed, "It is not installed."),
+                "Repair that, then run the script again. The panel itself is running.",
+            )
 
 
 def _check_engine(name: str, root: Path) -> None:
@@ -141,37 +146,27 @@ def _check_engine(name: str, root: Path) -> None:
         )
 
 
-def _start_existing(client: Client, state: layout.State, name: str, wish: Wish) -> None:
-    port = int(state.site.get("port", 0))
-    if not port:
+def _start_existing(client: Client, state: layout.State, name: str, wish: str | None) -> None:
+    if not state.site:
         raise ScriptError(
             f"A deployment called {name} is there already, and scripts/up did not make it.",
             "It stays untouched.",
             "Give the site another name with --site-name. The panel itself is running.",
         )
-    if wish.port not in {None, port} or wish.name not in {None, name}:
-        say(f"The site is there already, as {name} on port {port}; it stays like that.")
+    if wish not in {None, name}:
+        say(f"The site is there already, as {name}; it stays like that.")
     status, body = client.ask("POST", f"/api/deployments/{name}/start", {}, timeout=620)
     if status != HTTPStatus.OK:
         raise _refused("The site could not be started", status, body)
 
 
-def _create(client: Client, state: layout.State, reference: str, wish: Wish) -> None:
+def _create(client: Client, state: layout.State, reference: str, name: str) -> None:
     step("Creating and starting the site")
-    port = wish.port or DEFAULT_PORT
-    for _ in range(ATTEMPTS):
-        free = next_free_port(port)
-        if free != port:
-            say(f"Port {port} is taken, so the site gets port {free}.")
-        port = free
-        # Before the request: a site that this script is killed over still counts as its own.
-        state.site = {"name": wish.name, "port": port}
-        state.save()
-        status, body = client.ask("POST", "/api/deployments", _new(state.site, reference), timeout=620)
-        if status != HTTPStatus.CONFLICT or body.get("code") != "PORT_IN_USE":
-            break
-        say(f"The panel says: {body.get('error')}")
-        port += 1
+    # Before the request: a site that this script is killed over still counts as its own.
+    state.site = {"name": name, "host": f"{name}.{HERE}"}
+    state.save()
+    new = {"name": name, "compose": compose_text(reference), "auto_start": True}
+    status, body = client.ask("POST", "/api/deployments", new, timeout=620)
     if status != HTTPStatus.CREATED:
         state.site = {}
         state.save()
@@ -184,8 +179,22 @@ def _create(client: Client, state: layout.State, reference: str, wish: Wish) -> 
         )
 
 
-def _new(site: Mapping[str, Any], reference: str) -> dict[str, Any]:
-    return {**site, "compose": compose_text(reference), "auto_start": True}
+def _ensure_domain(client: Client, state: layout.State) -> None:
+    """Give the site its domain, unless it has one of that name."""
+    name = state.site["name"]
+    host = state.site.setdefault("host", f"{name}.{HERE}")
+    path = f"/api/deployments/{name}/domains"
+    status, body = client.ask("GET", path)
+    if status == HTTPStatus.OK and any(entry["domain"] == host for entry in body["domains"]):
+        return
+    step(f"Giving the site the domain {host}")
+    status, body = client.ask("POST", path, {"domain": host, "port": PORT}, timeout=300)
+    if status != HTTPStatus.CREATED:
+        raise _refused("The site did not get its domain", status, body)
+    state.save()
+    result = body.get("proxy_result") or {}
+    if not result.get("nginx_reloaded"):
+        say(f"The panel says of the proxy: {result.get('message', 'nothing')}")
 
 
 def _refused(what: str, status: int, body: dict[str, Any]) -> ScriptError:

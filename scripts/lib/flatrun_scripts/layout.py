@@ -81,6 +81,7 @@ class State:
     engine: dict[str, str] = field(default_factory=dict)
     images: list[str] = field(default_factory=list)
     site: dict[str, Any] = field(default_factory=dict)
+    proxy: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def load(cls, folder: Path) -> State:

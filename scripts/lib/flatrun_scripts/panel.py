@@ -31,13 +31,29 @@ from ruamel.yaml import YAML
 try:
     with open(sys.argv[1], encoding="utf-8") as stream:
         data = YAML(typ="safe").load(stream) or {}
-    api, auth = data.get("api") or {}, data.get("auth") or {}
+    api, auth, nginx = (data.get(name) or {} for name in ("api", "auth", "nginx"))
+    networks = data.get("infrastructure") or {}
     print(json.dumps({"host": str(api.get("host", "0.0.0.0")), "port": int(api.get("port", 8090)),
                       "key": str((auth.get("api_keys") or [""])[0]),
-                      "root": str(data.get("deployments_path", ""))}))
+                      "root": str(data.get("deployments_path", "")),
+                      "container": str(nginx.get("container_name", "nginx")),
+                      "image": str(nginx.get("image", "")), "http": int(nginx.get("http_port", 80)),
+                      "https": int(nginx.get("https_port", 443)),
+                      "network": str(networks.get("default_proxy_network", "proxy"))}))
 except Exception as error:
     sys.exit(f"{type(error).__name__}: {error}")
 """
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """What flatrun.yml says of the proxy; an empty image is the panel's default."""
+
+    container: str
+    network: str
+    image: str
+    http_port: int
+    https_port: int
 
 
 @dataclass(frozen=True)
@@ -48,6 +64,7 @@ class Settings:
     port: int
     key: str
     root: Path
+    proxy: Proxy
 
     @property
     def url(self) -> str:
@@ -56,7 +73,7 @@ class Settings:
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
 
-def write_settings(path: Path, port: int) -> None:
+def write_settings(path: Path, port: int, proxy: Proxy) -> None:
     """Write a first flatrun.yml with a key of its own, readable by its owner only."""
     text = (
         "# Settings of the panel, made by scripts/up. Edit them at will: scripts/up keeps them,\n"
@@ -66,6 +83,12 @@ def write_settings(path: Path, port: int) -> None:
         f"  port: {port}\n"
         "auth:\n  api_keys:\n"
         f"    - {json.dumps(secrets.token_urlsafe(32))}\n"
+        f"nginx:\n  container_name: {proxy.container}\n"
+        f"{f'  image: {proxy.image}{chr(10)}' if proxy.image else ''}"
+        "  # This machine alone. Sites for everybody want '' here, and the ports 80 and 443.\n"
+        "  bind_address: 127.0.0.1\n"
+        f"  http_port: {proxy.http_port}\n  https_port: {proxy.https_port}\n"
+        f"infrastructure:\n  default_proxy_network: {proxy.network}\n"
     )
     draft = path.with_suffix(".new")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -91,7 +114,8 @@ def read_settings(path: Path, venv: Path) -> Settings:
             "Add one, restart the panel with scripts/up.",
         )
     root = Path(data["root"] or "/var/flatrun/deployments")
-    return Settings(data["host"], data["port"], data["key"], root)
+    proxy = Proxy(data["container"], data["network"], data["image"], data["http"], data["https"])
+    return Settings(data["host"], data["port"], data["key"], root, proxy)
 
 
 class Client:

@@ -22,7 +22,7 @@ def main(argv: list[str]) -> int:
     environment.make_for_tests(VENV)
     _fetch_authority()
     _fetch_second_proxy()
-    started = _start_engine(CACHE / "engine")
+    started = start_engine(CACHE / "engine")
     try:
         _build_images()
         return _pytest(argv)
@@ -32,7 +32,8 @@ def main(argv: list[str]) -> int:
             engine.stop(started)
 
 
-def _start_engine(folder: Path) -> engine.Started | None:
+def start_engine(folder: Path) -> engine.Started | None:
+    """Start the Engine unless one runs; what was started has to be stopped again."""
     if engine.running():
         return None
     step("Starting the Docker Engine")

@@ -7,7 +7,16 @@ import re
 from dataclasses import asdict
 from pathlib import Path
 
-from flatrun_scripts import administrator, engine, environment, hello_site, images, layout, requirements
+from flatrun_scripts import (
+    administrator,
+    engine,
+    environment,
+    hello_site,
+    images,
+    layout,
+    proxy,
+    requirements,
+)
 from flatrun_scripts.panel import DEFAULT_PORT, Client, Panel, next_free_port, read_settings, write_settings
 from flatrun_scripts.panel import Settings as PanelSettings
 from flatrun_scripts.shell import say, step
@@ -29,14 +38,14 @@ def main(argv: list[str]) -> int:
         _start_engine(folder, state, fresh=not had_engine)
         panel = Panel(folder, layout.REPOSITORY / ".venv")
         _prepare_environment(panel)
-        settings = _settings(panel, options.port)
+        settings = _settings(panel, state, cache, options)
         reference = _make_image(state, cache)
         password = None if panel.process() else administrator.choose()
         panel.start(settings, password.environment if password else None)
         client = Client(settings)
-        wish = hello_site.Wish(options.site_name, options.site_port)
-        hello_site.ensure(client, state, reference, wish)
-        address = hello_site.wait_until_it_answers(state.site)
+        proxy.start_again(settings.proxy)
+        hello_site.ensure(client, state, reference, options.site_name)
+        address = hello_site.wait_until_it_answers(state.site, settings.proxy)
         who = administrator.lines(client, password, panel.program, panel.config)
     _summary(address, settings, panel, who)
     return 0
@@ -55,11 +64,17 @@ def _options(argv: list[str]) -> argparse.Namespace:
         "--site-name", type=_name, metavar="NAME", help=f"name of the site ({hello_site.DEFAULT_NAME})"
     )
     parser.add_argument(
-        "--site-port",
-        type=_port,
-        metavar="N",
-        help=f"port of the site ({hello_site.DEFAULT_PORT}; the next free one when it is taken)",
+        "--proxy-name",
+        type=_name,
+        metavar="NAME",
+        help=f"name of the proxy's container and network ({proxy.DEFAULT_NAME})",
     )
+    for option, first, other in (
+        ("--http-port", proxy.HTTP, proxy.OTHER_HTTP),
+        ("--https-port", proxy.HTTPS, proxy.OTHER_HTTPS),
+    ):
+        text = f"port of the proxy on this machine ({first}; when taken, a free one from {other} on)"
+        parser.add_argument(option, type=_port, metavar="N", help=text)
     return parser.parse_args(argv)
 
 
@@ -97,17 +112,32 @@ def _prepare_environment(panel: Panel) -> None:
     environment.make_for_panel(panel.venv, stamp)
 
 
-def _settings(panel: Panel, wanted: int | None) -> PanelSettings:
+def _settings(panel: Panel, state: layout.State, cache: Path, options: argparse.Namespace) -> PanelSettings:
     if not panel.config.exists():
-        first = wanted or DEFAULT_PORT
-        port = next_free_port(first, "127.0.0.1")
-        if port != first:
-            say(f"Port {first} is taken, so the panel gets port {port}.")
-        write_settings(panel.config, port)
+        _first_settings(panel, state, cache, options)
     settings = read_settings(panel.config, panel.venv)
-    if wanted and settings.port != wanted:
-        say(f"The panel's port is {settings.port} (api.port in {panel.config}).")
+    proxy.make_image(state, cache, settings.proxy.image)
+    for wanted, now, key in (
+        (options.port, settings.port, "api.port"),
+        (options.http_port, settings.proxy.http_port, "nginx.http_port"),
+        (options.https_port, settings.proxy.https_port, "nginx.https_port"),
+        (options.proxy_name, settings.proxy.container, "nginx.container_name"),
+    ):
+        if wanted and wanted != now:
+            say(f"{key} is {now} in {panel.config}; it stays like that.")
     return settings
+
+
+def _first_settings(panel: Panel, state: layout.State, cache: Path, options: argparse.Namespace) -> None:
+    first = options.port or DEFAULT_PORT
+    port = next_free_port(first, proxy.HERE)
+    if port != first:
+        say(f"Port {first} is taken, so the panel gets port {port}.")
+    step("Making the image of the proxy")
+    wish = proxy.Wish(options.proxy_name, options.http_port, options.https_port)
+    chosen = proxy.choose(wish, proxy.make_image(state, cache, ""))
+    proxy.remember(state, chosen)
+    write_settings(panel.config, port, chosen)
 
 
 def _make_image(state: layout.State, cache: Path) -> str:

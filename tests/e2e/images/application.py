@@ -7,16 +7,19 @@
     POST /upload        tells the number of bytes and their SHA-256
     any  anything else  tells the request line and the headers as they arrived
 
-Every answer has the header `X-Application` with the name in the environment variable `NAME`.
+Every answer has the header `X-Application` with the name in the environment variable `NAME`, and what is told
+has the name of the container's host.
 """
 
 import asyncio
 import hashlib
 import os
+import platform
 
 from aiohttp import WSMsgType, web
 
 NAME = os.environ.get("NAME", "application")
+HOST = platform.node()
 PAUSE = 0.25
 
 
@@ -63,7 +66,13 @@ async def upload(request: web.Request) -> web.Response:
 async def echo(request: web.Request) -> web.Response:
     headers = [[name.decode(), value.decode()] for name, value in request.raw_headers]
     return web.json_response(
-        {"name": NAME, "method": request.method, "target": request.raw_path, "headers": headers}
+        {
+            "name": NAME,
+            "host": HOST,
+            "method": request.method,
+            "target": request.raw_path,
+            "headers": headers,
+        }
     )
 
 

@@ -1,0 +1,82 @@
+"""Targets that stop, come back with another address, and are several: nobody reloads for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import docker
+import pytest
+from flatrun_e2e.edge import Edge, wait_until
+from flatrun_e2e.sites import containers
+
+HOST = "blog.example.test"
+
+
+@pytest.fixture
+def site(edge: Edge, unique_name: str, application_image: str) -> str:
+    """Return the name of a deployment that is served."""
+    edge.site(unique_name, application_image)
+    edge.add(unique_name, HOST)
+    edge.wait(HOST, 200)
+    return unique_name
+
+
+def workers(edge: Edge) -> set[str]:
+    """Return the processes that answer; a reload makes others."""
+    rows = edge.engine.top(edge.name, ps_args="-eo pid,args")["Processes"]
+    return {row[0] for row in rows if "worker process" in row[1]}
+
+
+def address(edge: Edge, name: str) -> str:
+    """Return the address of a container on the proxy's network."""
+    found = edge.engine.inspect_container(name)["NetworkSettings"]["Networks"]
+    return str(found[edge.name]["IPAddress"])
+
+
+def test_a_target_that_comes_back_elsewhere_is_followed_without_a_reload(
+    edge: Edge,
+    site: str,
+    engine: docker.APIClient,
+    new_name: Callable[[], str],
+    application_image: str,
+) -> None:
+    [target] = containers(engine, site)
+    before, processes = address(edge, target["Id"]), workers(edge)
+    assert processes
+    assert edge.panel.post(f"/api/deployments/{site}/stop").status_code == 200
+    wait_until(lambda: edge.status(HOST), 502, 60)
+    engine.remove_container(target["Id"], force=True)
+
+    squatter = new_name()
+    network = engine.create_networking_config({edge.name: engine.create_endpoint_config(ipv4_address=before)})
+    engine.create_container(application_image, name=squatter, networking_config=network)
+    try:
+        engine.start(squatter)
+        assert edge.panel.post(f"/api/deployments/{site}/start").status_code == 200
+        edge.wait(HOST, 200, seconds=90)
+        assert edge.visit(HOST).application == site
+        [target] = containers(engine, site)
+        assert address(edge, target["Id"]) != before
+    finally:
+        engine.remove_container(squatter, force=True, v=True)
+    assert workers(edge) == processes
+
+
+def test_every_replica_answers(edge: Edge, new_name: Callable[[], str], application_image: str) -> None:
+    name = new_name()
+    edge.site(name, application_image, web={"scale": 2})
+    edge.add(name, HOST)
+    edge.wait(HOST, 200)
+    assert len(containers(edge.engine, name, "web")) == 2
+    assert len({edge.visit(HOST).json()["host"] for _ in range(20)}) == 2
+
+
+def test_a_target_that_takes_no_connection_is_warned_of(
+    edge: Edge, unique_name: str, application_image: str
+) -> None:
+    edge.site(unique_name, application_image)
+    answer = edge.add(unique_name, HOST, port=9)
+    warnings = answer["proxy_result"].get("target_warnings", [])
+    assert len(warnings) == 1, answer
+    assert f"{unique_name}-web" in warnings[0]
+    assert edge.status(HOST) == 502
