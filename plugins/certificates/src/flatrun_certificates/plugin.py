@@ -1,6 +1,19 @@
 """Certificates: TLS certificates from any ACME authority, renewed before it matters."""
 
-from flatrun_core import HOOK_API, PluginInfo
+from collections.abc import Sequence
+from types import ModuleType
+
+from flatrun_certificates import background, hookspecs, models
+from flatrun_certificates.blueprint import blp
+from flatrun_certificates.checks import checks
+from flatrun_certificates.offers import commands, offer_all
+from flatrun_certificates.paths import PLACES
+from flatrun_certificates.permissions import PERMISSIONS
+from flatrun_certificates.settings import CertbotSchema, CertificatesSchema
+from flatrun_core import HOOK_API, Blueprint, Check, PluginContext, PluginInfo, hookimpl
+from flatrun_core.ports.auth import Permission
+from flatrun_core.ports.scheduling import JobKind, Timer
+from flatrun_core.ports.settings import SettingsGroup
 
 PLUGIN = PluginInfo(
     slug="certificates",
@@ -11,3 +24,69 @@ PLUGIN = PluginInfo(
     sections=("certbot",),
     prefixes=("deployments",),
 )
+
+
+@hookimpl
+def flatrun_on_setup(ctx: PluginContext) -> None:
+    """Offer certificates to whoever serves sites."""
+    offer_all(ctx)
+
+
+@hookimpl
+def flatrun_register_hookspecs() -> Sequence[ModuleType]:
+    """Issuers of other plugins, and events."""
+    return [hookspecs]
+
+
+@hookimpl
+def flatrun_register_blueprints() -> Sequence[Blueprint]:
+    """The routes of certificates."""
+    return [blp]
+
+
+@hookimpl
+def flatrun_register_settings() -> Sequence[SettingsGroup]:
+    """The groups ``certbot`` and ``certificates``."""
+    return [SettingsGroup("certbot", CertbotSchema), SettingsGroup("certificates", CertificatesSchema)]
+
+
+@hookimpl
+def flatrun_apply_settings(ctx: PluginContext) -> None:
+    """Folders may be others."""
+    ctx.services.get(PLACES).forget()
+
+
+@hookimpl
+def flatrun_register_permissions() -> Sequence[Permission]:
+    """Who may see, ask for and delete certificates."""
+    return PERMISSIONS
+
+
+@hookimpl
+def flatrun_register_models() -> Sequence[type[object]]:
+    """What happened to each certificate."""
+    return models.ALL
+
+
+@hookimpl
+def flatrun_register_timers(ctx: PluginContext) -> Sequence[Timer]:
+    """Renewal in the background."""
+    return background.timers(ctx)
+
+
+@hookimpl
+def flatrun_register_jobs(ctx: PluginContext) -> Sequence[JobKind]:
+    """A pass over everything that is due."""
+    return background.jobs(ctx)
+
+
+@hookimpl
+def flatrun_register_checks(ctx: PluginContext) -> Sequence[Check]:
+    """Whether a certificate is late, damaged or not served."""
+    return checks(ctx)
+
+
+@hookimpl
+def flatrun_register_commands() -> Sequence[object]:
+    """``flatrun certificates``; loaded for the command line only."""
+    return commands()

@@ -1,0 +1,177 @@
+"""What the routes do, in the name of whoever asks."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from flatrun_certificates.answers import certificate_object
+from flatrun_certificates.errors import InUse
+from flatrun_certificates.faults import tail
+from flatrun_certificates.lineages import Lineage
+from flatrun_certificates.renewal import RENEWALS, SERVICE, Outcome, Renewals
+from flatrun_certificates.service import CertificateService
+from flatrun_certificates.usage import Usage
+from flatrun_core import Failed, Level, NotFound, PluginContext, ServiceKey
+from flatrun_core.ports.auth import Identity
+from flatrun_core.ports.deployments import DEPLOYMENTS
+
+_HINT: Final = "Use force=true to serve these sites without TLS and delete the certificate."
+_NOTHING_DUE: Final = "No certificate is due for renewal."
+
+
+class Desk:
+    """Answers the routes; who may see or change what belongs to a deployment is decided here."""
+
+    def __init__(self, ctx: PluginContext) -> None:
+        self._ctx = ctx
+
+    @property
+    def service(self) -> CertificateService:
+        """What knows the certificates."""
+        return self._ctx.services.get(SERVICE)
+
+    @property
+    def renewals(self) -> Renewals:
+        """What renews them."""
+        return self._ctx.services.get(RENEWALS)
+
+    def all(self, identity: Identity) -> list[dict[str, Any]]:
+        """The certificates that somebody may see, by name."""
+        usage = self.service.usage()
+        visible = [
+            lineage
+            for lineage in self.service.store.lineages()
+            if _can(identity, Level.READ, usage.owners(_domains(lineage)))
+        ]
+        found = [self._object(lineage, usage) for lineage in visible]
+        return [one for one in found if one is not None]
+
+    def one(self, identity: Identity, name: str) -> dict[str, Any]:
+        """One; 404 also when nothing of it can be used."""
+        lineage = self._lineage(identity, name, Level.READ)
+        found = self._object(lineage, self.service.usage())
+        if found is None:
+            raise _absent()
+        return found
+
+    def request(self, identity: Identity, domain: str) -> dict[str, Any]:
+        """Ask for a certificate for a host, with the names of its entry, and serve it."""
+        usage = self.service.usage()
+        hosts = usage.together(domain)
+        _need(identity, Level.WRITE, usage.owners(hosts))
+        deployment = usage.owner(domain)
+        had = self.service.obtain(hosts, deployment=deployment, by_person=True)
+        self.renewals.serve([had.certificate], [deployment] if deployment else [])
+        said = "\n".join([tail(had.output), *had.warnings])
+        return {"domain": domain, "success": True, "message": said}
+
+    def delete(self, identity: Identity, name: str, force: bool) -> None:
+        """Delete one; 409 ``CERTIFICATE_IN_USE`` unless forced, which takes TLS from its sites first."""
+        lineage = self._lineage(identity, name, Level.WRITE)
+        certificate = self.service.store.certificate(lineage)
+        hosts = self.service.serving(certificate) if certificate is not None else []
+        if hosts:
+            usage = self.service.usage()
+            vhosts = sorted({owner for host in hosts if (owner := usage.owner(host))})
+            if not force:
+                text = f"The certificate '{name}' is in use by {', '.join(vhosts)}"
+                raise InUse(text, vhosts=vhosts, hint=_HINT)
+            usage.without_tls(hosts)
+        self.service.delete(name)
+
+    def auto_renew(self, identity: Identity, name: str, wanted: bool) -> None:
+        """Let one be renewed by itself, or not."""
+        self._lineage(identity, name, Level.WRITE)
+        self.service.store.set_auto_renew(name, wanted)
+
+    def renew_due(self, identity: Identity) -> dict[str, Any]:
+        """Renew what is due among the certificates that somebody may change."""
+        self.renewals.ask_windows()
+        usage = self.service.usage()
+        chosen = [
+            one
+            for one in self.service.all()
+            if one.due and _can(identity, Level.WRITE, usage.owners(one.domains))
+        ]
+        outcomes = self.renewals.renew(chosen)
+        result = _summary(outcomes)
+        if outcomes and not result["renewed"]:
+            raise Failed(
+                f"No certificate could be renewed. {outcomes[0].error}", code="CERTBOT_FAILED", result=result
+            )
+        return result
+
+    def renew(self, identity: Identity, name: str) -> dict[str, Any]:
+        """Renew one at once, due or not; raises ``Failed`` when it could not be had."""
+        lineage = self._lineage(identity, name, Level.WRITE)
+        certificate = self.service.store.certificate(lineage)
+        if certificate is None:
+            raise _absent()
+        outcome = self.renewals.renew([certificate])[0]
+        if not outcome.success:
+            raise Failed(outcome.message, code="CERTBOT_FAILED", result=_result(outcome))
+        return _result(outcome)
+
+    def renew_deployment(self, name: str) -> dict[str, Any]:
+        """Renew every certificate of a deployment at once, due or not."""
+        deployments = self._ctx.services.find(DEPLOYMENTS)
+        if deployments is not None:
+            deployments.get(name)
+        usage = self.service.usage()
+        chosen = [one for one in self.service.all() if usage.owners(one.domains) == [name]]
+        outcomes = self.renewals.renew(chosen)
+        return {
+            "results": [_result(one) for one in outcomes],
+            "success": all(one.success for one in outcomes),
+        }
+
+    def _object(self, lineage: Lineage, usage: Usage) -> dict[str, Any] | None:
+        owners = usage.owners(_domains(lineage))
+        return certificate_object(self._ctx, self.service, lineage, owners[0] if owners else None)
+
+    def _lineage(self, identity: Identity, name: str, level: Level) -> Lineage:
+        """The lineage of a name; who may not touch the deployment it belongs to learns nothing of it."""
+        usage = self.service.usage()
+        lineage = self.service.store.lineage(name)
+        domains = _domains(lineage) if lineage is not None else ()
+        _need(identity, level, usage.owners([*domains, name]))
+        if lineage is None:
+            raise _absent()
+        return lineage
+
+
+def _domains(lineage: Lineage) -> Sequence[str]:
+    return lineage.leaf.domains if lineage.leaf is not None else (lineage.name,)
+
+
+def _can(identity: Identity, level: Level, owners: Sequence[str]) -> bool:
+    """What belongs to no deployment is everybody's who has the permission."""
+    return all(identity.can(level, owner) for owner in owners)
+
+
+def _need(identity: Identity, level: Level, owners: Sequence[str]) -> None:
+    for owner in owners:
+        identity.need(level, owner)
+
+
+def _absent() -> NotFound:
+    return NotFound("Certificate not found", code="CERTIFICATE_NOT_FOUND")
+
+
+def _result(outcome: Outcome) -> dict[str, Any]:
+    return {"domain": outcome.name, "success": outcome.success, "message": outcome.message}
+
+
+def _summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    renewed = [one.name for one in outcomes if one.success]
+    failed = [{"domain": one.name, "error": one.error} for one in outcomes if not one.success]
+    text = "\n".join(f"{one.name}: {one.message}" for one in outcomes) or _NOTHING_DUE
+    found = {
+        "success": not failed,
+        "renewed": bool(renewed),
+        "message": tail(text),
+        "renewed_domains": renewed,
+    }
+    return {**found, "failed_domains": failed} if failed else found
+
+
+DESK: Final[ServiceKey[Desk]] = ServiceKey("certificates.desk", "certificates")

@@ -1,0 +1,231 @@
+"""One attempt at a certificate, from the look beforehand to what is written down afterwards."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from flatrun_certificates.errors import NotReady, TooMany, fault_of
+from flatrun_certificates.faults import Fault
+from flatrun_certificates.issuers import ISSUERS, Issuers
+from flatrun_certificates.paths import PLACES, Places
+from flatrun_certificates.preflight import Finding, Preflight
+from flatrun_certificates.renewal_info import authority_caa_names
+from flatrun_certificates.settings import CertbotSettings
+from flatrun_certificates.state import STATES, States
+from flatrun_certificates.store import Store
+from flatrun_core import Failed, Invalid, PluginContext, ServiceKey
+from flatrun_core.ports.certificates import (
+    DNS_RECORDS,
+    Certificate,
+    CertificateEvent,
+    CertificateRequest,
+    Issued,
+)
+from flatrun_core.ports.proxy import PROXY
+from flatrun_core.ports.scheduling import LOCKS
+
+WAIT_FOR_TURN: Final = 600.0  # seconds
+_AUTHORITY_TIMEOUT: Final = 5.0
+_UNWILDCARD: Final = "_wildcard."
+_STILL_DUE: Final = (
+    "The certificate that was just issued is due for renewal at once: the clock of this host may be wrong."
+)
+STORE: Final[ServiceKey[Store]] = ServiceKey("certificates.store", "certificates")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A certificate to be had: ``name`` its lineage, ``deployment`` for whom."""
+
+    name: str
+    hosts: tuple[str, ...]
+    deployment: str | None = None
+    force: bool = False
+    renewal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Had:
+    """A certificate that was had; ``new`` tells that it is another one than before."""
+
+    certificate: Certificate
+    output: str
+    new: bool
+    warnings: tuple[str, ...] = field(default=())
+
+
+class Issuance:
+    """Makes attempts, one at a time."""
+
+    def __init__(self, ctx: PluginContext) -> None:
+        self._ctx = ctx
+
+    def attempt(
+        self, wanted: Wanted, *, is_due: Callable[[Certificate], bool], enough: Callable[[], Had | None]
+    ) -> Had:
+        """Get a certificate, in this thread's turn.
+
+        ``enough`` answers when the turn has come whether it is still needed. Raises ``Invalid`` for a
+        setting, ``TooMany`` when the authority asked to wait, ``NotReady``, ``Failed`` or
+        ``TimedOut``; what failed is written down.
+        """
+        self.check_settings(wanted.hosts)
+        locks = self._ctx.services.get(LOCKS)
+        with locks.hold("certificate", wait=WAIT_FOR_TURN):
+            found = enough()
+            if found is not None:
+                return found
+            before = self._fingerprint(wanted.name)
+            warnings: Sequence[str] = ()
+            try:
+                warnings = self._look_first(wanted)
+                issued = self._ask(wanted)
+                certificate = self._result(wanted)
+            except Exception as exc:
+                self._failed(wanted, fault_of(exc), warnings or _words(exc))
+                raise
+            had = Had(certificate, issued.output, certificate.fingerprint != before, tuple(warnings))
+            self._succeeded(wanted, had, is_due)
+        return had
+
+    def advice(self, hosts: Sequence[str]) -> Sequence[str]:
+        """What would keep the authority from issuing, a sentence each."""
+        return [found.text for found in self._findings(hosts) if not found.ok]
+
+    def check_settings(self, hosts: Sequence[str]) -> None:
+        """Raise ``Invalid`` when nothing can be asked with these settings."""
+        self.issuers.current()
+        if self.issuers.current().name == "certbot" and not self.settings.email:
+            raise Invalid("Set certbot.email first: the authority wants an address it can write to")
+        for host in hosts:
+            if host.startswith("*.") and not self._by_dns(host):
+                raise Invalid(
+                    f"A certificate for {host} is proven by DNS, and no plugin can change the zone of "
+                    f"{host.removeprefix('*.')}: set up a DNS provider for it, or name the hosts one by one"
+                )
+
+    @property
+    def settings(self) -> CertbotSettings:
+        """The settings of now."""
+        return self._ctx.settings(CertbotSettings)
+
+    @property
+    def issuers(self) -> Issuers:
+        """Who can be asked."""
+        return self._ctx.services.get(ISSUERS)
+
+    @property
+    def states(self) -> States:
+        """What was written down."""
+        return self._ctx.services.get(STATES)
+
+    @property
+    def store(self) -> Store:
+        """The files."""
+        return self._ctx.services.get(STORE)
+
+    def _ask(self, wanted: Wanted) -> Issued:
+        issuer = self.issuers.current()
+        if wanted.renewal:
+            return issuer.renew(wanted.name, force=True)
+        challenge = "dns-01" if self._proven_by_dns(wanted.hosts) else "http-01"
+        return issuer.issue(CertificateRequest(wanted.name, wanted.hosts, challenge, wanted.force))
+
+    def _result(self, wanted: Wanted) -> Certificate:
+        self.store.forget()
+        lineage = self.store.lineage(wanted.name)
+        found = self.store.certificate(lineage) if lineage is not None else None
+        if found is None or (lineage is not None and lineage.problem):
+            problem = lineage.problem if lineage is not None else "there is none"
+            raise Failed(f"The issuer left no certificate that can be used: {problem}", code="CERTBOT_FAILED")
+        return found
+
+    def _look_first(self, wanted: Wanted) -> Sequence[str]:
+        mode = self.settings.preflight
+        if mode == "off" or self.issuers.current().name != "certbot":
+            return ()
+        warnings = self.advice(wanted.hosts)
+        if warnings and mode == "require":
+            raise NotReady(" ".join(warnings))
+        return warnings
+
+    def _findings(self, hosts: Sequence[str]) -> Sequence[Finding]:
+        settings = self.settings
+        places: Places = self._ctx.services.get(PLACES)
+        preflight = Preflight(
+            settings.resolver,
+            settings.http01_port,
+            places.folders().webroot,
+            self._ctx.services.get(PROXY).endpoints,
+            lambda: authority_caa_names(
+                settings.directory, settings.ca_file or None, timeout=_AUTHORITY_TIMEOUT
+            ),
+        )
+        return preflight.check(list(hosts), wildcard=self._proven_by_dns(hosts))
+
+    def _proven_by_dns(self, hosts: Sequence[str]) -> bool:
+        if any(host.startswith("*.") for host in hosts):
+            return True
+        return bool(self.settings.dns_provider) and all(self._by_dns(host) for host in hosts)
+
+    def _by_dns(self, host: str) -> bool:
+        records = self._ctx.services.find(DNS_RECORDS)
+        return records is not None and records.covers(host.removeprefix("*."))
+
+    def _fingerprint(self, name: str) -> str:
+        lineage = self.store.lineage(name)
+        return lineage.leaf.fingerprint if lineage is not None and lineage.leaf is not None else ""
+
+    def _succeeded(self, wanted: Wanted, had: Had, is_due: Callable[[Certificate], bool]) -> None:
+        certificate = had.certificate
+        self.states.succeeded(wanted.name, had.warnings)
+        if had.new and is_due(certificate):
+            # Or each look would ask for another one until the authority takes no more requests.
+            self.states.failed(wanted.name, Fault("clock", _STILL_DUE), had.warnings)
+        self._ctx.log.info(
+            "the certificate '%s' for %s is valid until %s",
+            *(certificate.name, ", ".join(certificate.domains), certificate.not_after),
+        )
+        if had.new:
+            event = CertificateEvent(wanted.name, certificate.domains, wanted.deployment)
+            self._ctx.hooks.notify("flatrun_on_certificate_issued", event=event)
+
+    def _failed(self, wanted: Wanted, fault: Fault, warnings: Sequence[str]) -> None:
+        state = self.states.failed(wanted.name, fault, warnings)
+        self.store.forget()
+        self._ctx.log.warning(
+            "the certificate '%s' for %s could not be had (%d. failure in a row, next attempt %s): %s",
+            *(wanted.name, ", ".join(wanted.hosts), state.failures, state.next_attempt_at, fault.reason),
+        )
+        event = CertificateEvent(wanted.name, wanted.hosts, wanted.deployment, error=fault.reason)
+        self._ctx.hooks.notify("flatrun_on_certificate_failed", event=event)
+
+
+def lineage_name(hosts: Sequence[str]) -> str:
+    """The lineage of an entry; an underscore, which no host has, keeps a wildcard's from the bare name's."""
+    first = hosts[0]
+    return _UNWILDCARD + first.removeprefix("*.") if first.startswith("*.") else first
+
+
+def refuse_while_waiting(states: States, name: str, moment: datetime, *, by_person: bool) -> None:
+    """Raise ``TooMany`` while an earlier failure counts.
+
+    A person may try again at once, except where the authority itself asked to wait: each request
+    before then makes it worse.
+    """
+    state = states.of(name)
+    if not state.waiting(moment) or state.next_attempt_at is None:
+        return
+    if by_person and state.last_kind != "rateLimited":
+        return
+    until = state.next_attempt_at
+    text = f"The last attempt failed, the next one is at {until:%Y-%m-%d %H:%M} UTC: {state.last_error}"
+    raise TooMany(text, until - moment)
+
+
+def _words(error: Exception) -> Sequence[str]:
+    return (error.message,) if isinstance(error, NotReady) else ()
+
+
+ISSUANCE: Final[ServiceKey[Issuance]] = ServiceKey("certificates.issuance", "certificates")

@@ -1,0 +1,239 @@
+"""Renewal: what is due is asked for again, one after the other, and shown to be served."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from flatrun_certificates import remarks, renewal_info
+from flatrun_certificates.due import every
+from flatrun_certificates.errors import fault_of
+from flatrun_certificates.faults import tail
+from flatrun_certificates.issuance import Had, Wanted
+from flatrun_certificates.lineages import Lineage
+from flatrun_certificates.service import CertificateService
+from flatrun_core import FlatrunError, PluginContext, ServiceKey
+from flatrun_core.db import now
+from flatrun_core.ports.auth import RECORD, SYSTEM, Actor, RecordedEvent
+from flatrun_core.ports.certificates import Certificate
+from flatrun_core.ports.proxy import PROXY
+
+_ASK_SECONDS: Final = 5.0
+_ASK_AGAIN: Final = timedelta(hours=6)
+_CONFIRM_AGAIN: Final = timedelta(hours=12)
+_CONFIRM_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one renewal ended; ``error`` is empty for a success."""
+
+    name: str
+    certificate: Certificate | None
+    message: str
+    error: str = ""
+
+    @property
+    def success(self) -> bool:
+        """Whether there is a new certificate."""
+        return not self.error
+
+
+class Renewals:
+    """Renews; one pass at a time, as certificates are asked for one at a time."""
+
+    def __init__(self, ctx: PluginContext) -> None:
+        self._ctx = ctx
+        self._directories = renewal_info.Directories()
+
+    @property
+    def service(self) -> CertificateService:
+        """What knows the certificates."""
+        return self._ctx.services.get(SERVICE)
+
+    def pass_over(self) -> dict[str, Any]:
+        """The work of the background: everything that is due and may be renewed by itself."""
+        self.ask_windows()
+        moment = now()
+        chosen = [
+            one
+            for one in self.service.all()
+            if one.due and one.auto_renew and not self.service.states.of(one.name).waiting(moment)
+        ]
+        outcomes = self.renew(chosen, actor=SYSTEM.actor)
+        published = self._retry_missing(moment)
+        self._look_at_served()
+        self._say_what_is_late()
+        self.service.states.tidy([lineage.name for lineage in self.service.store.lineages()])
+        return {
+            "renewed": [one.name for one in outcomes if one.success],
+            "failed": [one.name for one in outcomes if not one.success],
+            "published": published,
+        }
+
+    def renew(self, chosen: Sequence[Certificate], *, actor: Actor | None = None) -> list[Outcome]:
+        """Renew these now, due or not, then let the proxy take what is new.
+
+        A failure does not stop the others. With an ``actor`` each is written into the record; a
+        request's own record needs none.
+        """
+        outcomes = [self._renew_one(one, actor) for one in chosen]
+        fresh = [one.certificate for one in outcomes if one.success and one.certificate is not None]
+        if fresh:
+            self.serve(fresh)
+        return outcomes
+
+    def serve(self, fresh: Sequence[Certificate], changed: Sequence[str] = ()) -> None:
+        """Have the proxy take new files, and see that it did; what fails is only logged."""
+        self.service.store.forget()
+        try:
+            applied = self._ctx.services.get(PROXY).apply(changed, force=True)
+        except Exception:
+            self._ctx.log.exception("the proxy did not take the new certificates")
+            return
+        if applied.serving:
+            for certificate in fresh:
+                self.service.confirm(certificate)
+
+    def ask_windows(self) -> None:
+        """Ask the authority when it wants its certificates renewed, where that is to be asked again."""
+        moment, slow = now(), set[str]()
+        for lineage in self.service.store.lineages():
+            certificate = self.service.store.certificate(lineage)
+            if certificate is None or moment >= certificate.not_after:
+                continue
+            state = self.service.states.of(lineage.name)
+            known = state.window_fingerprint == certificate.fingerprint
+            if known and state.window_next_poll is not None and moment < state.window_next_poll:
+                continue
+            self._ask_window(lineage, certificate, moment, slow)
+
+    def shortest_lifetime(self) -> timedelta | None:
+        """The shortest lifetime of a certificate that is renewed by itself."""
+        lifetimes = [one.not_after - one.not_before for one in self.service.store.all() if one.auto_renew]
+        return min(lifetimes, default=None)
+
+    def interval(self) -> timedelta:
+        """The time between two passes, by the settings of now."""
+        return every(self.service.settings.renewal_check_interval, self.shortest_lifetime())
+
+    def _ask_window(
+        self, lineage: Lineage, certificate: Certificate, moment: datetime, slow: set[str]
+    ) -> None:
+        settings = self.service.settings
+        directory = lineage.server or settings.directory
+        if not (lineage.server or settings.email) or directory in slow:
+            return
+        started = time.monotonic()
+        window = renewal_info.ask(
+            directory,
+            Path(settings.ca_file) if settings.ca_file else None,
+            lineage.files.leaf.read_bytes(),
+            timeout=_ASK_SECONDS,
+            directories=self._directories,
+        )
+        if window is None and time.monotonic() - started >= _ASK_SECONDS:
+            slow.add(directory)
+        poll = window.next_poll if window is not None else moment + _ASK_AGAIN
+        self.service.states.window(lineage.name, certificate.fingerprint, window, poll)
+
+    def _renew_one(self, certificate: Certificate, actor: Actor | None) -> Outcome:
+        try:
+            had = self._again(certificate)
+            outcome = Outcome(certificate.name, had.certificate, tail(had.output))
+        except Exception as exc:
+            if not fault_of(exc).kind:
+                self._ctx.log.debug("the renewal of '%s' failed", certificate.name, exc_info=True)
+            outcome = Outcome(certificate.name, None, str(exc), error=fault_of(exc).reason)
+        if actor is not None:
+            self._write(certificate, outcome, actor)
+        return outcome
+
+    def _again(self, certificate: Certificate) -> Had:
+        usage = self.service.usage()
+        lineage = self.service.store.need(certificate.name)
+        hosts = certificate.domains
+        if usage.owner(certificate.name) is not None:
+            hosts = usage.together(certificate.name)
+        renewal = not self.service.reissues(lineage, certificate, hosts)
+        owners = usage.owners(certificate.domains)
+        return self.service.issuance.attempt(
+            Wanted(
+                name=certificate.name,
+                hosts=certificate.domains if renewal else hosts,
+                deployment=owners[0] if owners else None,
+                force=True,
+                renewal=renewal,
+            ),
+            is_due=lambda one: self.service.plan(one).due,
+            enough=lambda: self._renewed_meanwhile(certificate),
+        )
+
+    def _renewed_meanwhile(self, certificate: Certificate) -> Had | None:
+        lineage = self.service.store.lineage(certificate.name)
+        found = self.service.store.certificate(lineage) if lineage is not None else None
+        if found is None or found.not_before <= certificate.not_before:
+            return None
+        return Had(found, "It was renewed a moment ago.", new=True)
+
+    def _write(self, certificate: Certificate, outcome: Outcome, actor: Actor) -> None:
+        event = RecordedEvent(
+            action="certificates.renew",
+            resource_type="certificate",
+            resource_id=certificate.name,
+            actor=actor,
+            error=outcome.error,
+            metadata={"domains": list(certificate.domains)},
+        )
+        try:
+            self._ctx.services.get(RECORD).write(event)
+        except Exception:
+            self._ctx.log.exception("the renewal of '%s' could not be recorded", certificate.name)
+
+    def _retry_missing(self, moment: datetime) -> list[str]:
+        """Publish again the deployments with an entry that wants TLS and has no certificate."""
+        usage, wanting = self.service.usage(), set[str]()
+        for host, deployment in usage.hosts.items():
+            if deployment in wanting or not usage.wants_tls(host):
+                continue
+            hosts = usage.together(host)
+            found = self.service.lookup(hosts)
+            waiting = self.service.states.of(hosts[0]).waiting(moment)
+            if not waiting and (found is None or not found.covers(hosts)):
+                wanting.add(deployment)
+        for deployment in sorted(wanting):
+            try:
+                usage.publish(deployment)
+            except FlatrunError as exc:
+                self._ctx.log.warning("'%s' could not be given its certificate: %s", deployment, exc)
+            except Exception:
+                self._ctx.log.exception("'%s' could not be published", deployment)
+        return sorted(wanting)
+
+    def _look_at_served(self) -> None:
+        """Ask the proxy about certificates it was not asked about for a while."""
+        until, moment = time.monotonic() + _CONFIRM_SECONDS, now()
+        if not self._ctx.services.get(PROXY).endpoints().https:
+            return
+        for certificate in self.service.all():
+            state = self.service.states.of(certificate.name)
+            fresh = state.served_checked_at is not None and moment - state.served_checked_at < _CONFIRM_AGAIN
+            if fresh and state.served_fingerprint == certificate.fingerprint and not state.served_problem:
+                continue
+            if time.monotonic() >= until:
+                return
+            self.service.confirm(certificate)
+
+    def _say_what_is_late(self) -> None:
+        moment = now()
+        for certificate in self.service.all():
+            state, plan = self.service.states.of(certificate.name), self.service.plan(certificate, moment)
+            late = remarks.overdue(certificate, state, plan, self.service.settings, moment)
+            if late:
+                self._ctx.log.warning("the certificate '%s' is late: %s", certificate.name, late)
+
+
+SERVICE: Final[ServiceKey[CertificateService]] = ServiceKey("certificates.service", "certificates")
+RENEWALS: Final[ServiceKey[Renewals]] = ServiceKey("certificates.renewals", "certificates")

@@ -1,0 +1,74 @@
+"""A lineage whose newest files are damaged is made one that certbot can renew."""
+
+import logging
+import os
+import shutil
+from pathlib import Path
+from typing import Final
+
+from flatrun_certificates.lineages import Lineage, read_lineage, version_files, versions
+from flatrun_certificates.paths import Folders
+from flatrun_core.db import now
+
+log = logging.getLogger(__name__)
+
+_KINDS: Final = ("cert", "chain", "fullchain", "privkey")
+_DAMAGED: Final = ".damaged"
+
+
+def repair(folders: Folders, name: str) -> None:
+    """Set a damaged lineage back to its newest sound version; without one put it aside.
+
+    Nothing is deleted: damaged files stay under another name. Sound lineages, and folders that
+    certbot does not know, are left alone. Raises ``OSError``.
+    """
+    if not (folders.live / name).is_dir() or not (folders.renewal / f"{name}.conf").exists():
+        return
+    lineage = read_lineage(folders, name)
+    if not lineage.problem:
+        return
+    if lineage.leaf is None:
+        _put_aside(folders, name)
+        return
+    _set_back(folders, lineage)
+
+
+def remove(folders: Folders, name: str) -> None:
+    """Remove a lineage's folders. Raises ``OSError``."""
+    for folder in (folders.live / name, folders.archive / name):
+        if folder.is_dir() and not folder.is_symlink():
+            shutil.rmtree(folder)
+
+
+def _set_back(folders: Folders, lineage: Lineage) -> None:
+    archive = folders.archive / lineage.name
+    kept = next(version for version in versions(archive) if version_files(archive, version) == lineage.files)
+    for version in versions(archive):
+        for kind in _KINDS if version > kept else ():
+            path = archive / f"{kind}{version}.pem"
+            if path.exists():
+                path.rename(path.with_name(path.name + _DAMAGED))
+    for kind in _KINDS:
+        _link(folders.live / lineage.name / f"{kind}.pem", archive / f"{kind}{kept}.pem")
+    log.warning(
+        "the certificate '%s' was damaged (%s) and is set back to version %d",
+        lineage.name,
+        lineage.problem,
+        kept,
+    )
+
+
+def _link(link: Path, target: Path) -> None:
+    fresh = link.with_name(link.name + ".new")
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(os.path.relpath(target, link.parent))
+    fresh.rename(link)
+
+
+def _put_aside(folders: Folders, name: str) -> None:
+    aside = folders.own / "damaged" / f"{name}-{now():%Y%m%dT%H%M%S%fZ}"
+    aside.mkdir(mode=0o700, parents=True)
+    for path in (folders.live / name, folders.archive / name, folders.renewal / f"{name}.conf"):
+        if path.exists():
+            path.rename(aside / (path.parent.name if path.is_dir() else path.name))
+    log.warning("nothing in the certificate '%s' could be used; it is put aside in %s", name, aside)
