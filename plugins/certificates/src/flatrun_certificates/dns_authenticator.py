@@ -58,7 +58,7 @@ class Authenticator(common.Plugin, interfaces.Authenticator):
                 name, value = _record(challenge)
                 panel.ask("present", name, value)
                 wanted.setdefault(name, set()).add(value)
-        unseen = wait_until_visible(wanted, os.environ.get(RESOLVER_VARIABLE, ""))
+        unseen = wait_until_visible(wanted, os.environ.get(RESOLVER_VARIABLE, ""), VISIBLE_SECONDS)
         for name in unseen:
             display.notify(
                 f"The record {name} was made, but cannot be seen yet. The authority is asked anyway."
@@ -113,9 +113,7 @@ class _Panel:
             raise errors.PluginError(f"{name}: {answer['error']}")
 
 
-def wait_until_visible(
-    wanted: Mapping[str, set[str]], resolver: str, *, seconds: float = VISIBLE_SECONDS
-) -> list[str]:
+def wait_until_visible(wanted: Mapping[str, set[str]], resolver: str, seconds: float) -> list[str]:
     """Wait until every value of every name is seen, and return the names of which one is not."""
     deadline = time.monotonic() + seconds
     left = list(wanted)

@@ -81,7 +81,7 @@ class _Desk:
                 self._do(action, name, value)
         except FlatrunError as error:
             return {"error": str(error)}
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             return {"error": f"the panel does not understand the request: {error}"}
         except Exception as error:
             # A provider of records is a plugin of anybody: whatever it raises ends this proof only.
