@@ -1,0 +1,70 @@
+"""What a value of a domain entry may be: each rule answers it as it is kept, or raises ``ValueError``."""
+
+import re
+from typing import Final
+
+from flatrun_core import fields
+from flatrun_core.ports.proxy import PANEL
+
+MAX_PATH: Final = 255
+# An authority takes a hundred names for one certificate, the primary among them.
+MAX_ALIASES: Final = 99
+MAX_TIMEOUT: Final = 86400
+ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+CHALLENGES: Final = "/.well-known/acme-challenge"
+
+_PATH: Final = re.compile(r"/[A-Za-z0-9._~!*+,=:@&/-]*")
+_SERVICE: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_SIZE: Final = re.compile(r"([0-9]{1,10})([kmg]?)", re.IGNORECASE)
+_UNITS: Final = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+_RESERVED: Final = re.compile(r"default|rate_limits|blocked_ips|00-flatrun.*")
+
+
+def host(text: str) -> str:
+    """A host name: lower case, no trailing dot, ASCII."""
+    try:
+        return fields.host_name(text)
+    except (ValueError, UnicodeError) as exc:
+        raise ValueError("it is not a domain name") from exc
+
+
+def path(text: str) -> str:
+    """A path that a location matches: ``/``, or no slash at its end."""
+    known = text.rstrip("/") or "/"
+    if not text:
+        return "/"
+    if len(text) > MAX_PATH or not _PATH.fullmatch(text):
+        raise ValueError(
+            f"it has to begin with / and to hold only letters, digits and ._~!*+,=:@&/- ({MAX_PATH} at most)"
+        )
+    if "//" in text or {".", ".."} & set(text.split("/")):
+        raise ValueError("it has an empty part, or one that is . or ..")
+    if known == CHALLENGES or known.startswith(CHALLENGES + "/"):
+        raise ValueError(f"{CHALLENGES} belongs to certificate authorities")
+    return known
+
+
+def service(text: str) -> str:
+    """The name of a compose service, which becomes part of a name on the proxy's network."""
+    if not _SERVICE.fullmatch(text):
+        raise ValueError("it is not the name of a service")
+    return text
+
+
+def size(text: str) -> int:
+    """Bytes of a text such as ``500m``; 0 is no limit."""
+    found = _SIZE.fullmatch(text)
+    if not found:
+        raise ValueError("it has to be a size such as 500m, or 0 for no limit")
+    return int(found[1]) * _UNITS[found[2].lower()]
+
+
+def strips(strip_prefix: bool, known_path: str) -> None:
+    """Whether a prefix can be stripped: ``/`` is none."""
+    if strip_prefix and known_path == "/":
+        raise ValueError("strip_prefix needs a path other than /")
+
+
+def is_reserved(deployment: str) -> bool:
+    """Whether a deployment's name is that of a file of the proxy's own, so that it cannot have a site."""
+    return deployment == PANEL or bool(_RESERVED.fullmatch(deployment))
