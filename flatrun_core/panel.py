@@ -11,9 +11,10 @@ from flatrun_core.catalogue import Catalogue, Records
 from flatrun_core.hooks import PluginHooks
 from flatrun_core.plugins import PluginRecord
 from flatrun_core.ports.auth import Access, Recorder
-from flatrun_core.ports.proxy import Proxy, ProxyBackend
+from flatrun_core.ports.proxy import ProxyBackend
 from flatrun_core.ports.scheduling import JobKind, Timer
 from flatrun_core.ports.settings import SettingsGroup
+from flatrun_core.proxy import ProxyService
 from flatrun_core.scheduler import TimerThread
 from flatrun_core.services import Services
 
@@ -41,7 +42,7 @@ class Panel:
     plugins: Sequence[PluginRecord]
     database: "PanelDatabase"
     streams: StreamGate
-    proxy: Proxy
+    proxy: ProxyService
     proxy_backends: dict[str, ProxyBackend]
     jobs: "JobRunner"
     job_kinds: dict[str, JobKind]

@@ -243,7 +243,7 @@ def serve(app: "Flask", *, access_log: bool = False) -> int:
     try:
         with _signals(server):
             try:
-                if panel.proxy_backends:  # one that a setting chooses later is served as well
+                if panel.proxy.backend() is not None:
                     server.listen_on(PanelSocket(panel.state_folder.parent))
                 panel.start()
                 log.info("serving at %s", " ".join(server.addresses))

@@ -147,7 +147,7 @@ CORE_GROUPS: Final[tuple[SettingsGroup, ...]] = (
     SettingsGroup(
         "plugins", PluginsSchema, published=False, read_only=frozenset({"disabled", "only", "required"})
     ),
-    SettingsGroup("proxy", ProxySchema, published=False),
+    SettingsGroup("proxy", ProxySchema, published=False, read_only=frozenset({"backend"})),
 )
 
 # In GET and PUT these stand at the top, in the file in the group named here.

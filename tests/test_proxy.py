@@ -1,14 +1,18 @@
 """The core's view on the proxy, and the fake that stands for a backend."""
 
+import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 from flask import Flask
 
-from flatrun_core import HOOK_API, Conflict, PluginInfo, hookimpl
-from flatrun_core.ports.proxy import PROXY, Proxy, Site, VirtualHost
+from flatrun_core import HOOK_API, Conflict, Failed, PluginInfo, hookimpl
+from flatrun_core.ports.auth import SYSTEM
+from flatrun_core.ports.proxy import PROXY, Applied, Proxy, Route, Site, VirtualHost
+from flatrun_core.ports.settings import SETTINGS
 from flatrun_core.testing.fakes import FakeProxy
 from flatrun_core.testing.proxy_contract import ProxyBackendContract
 from flatrun_core.testing.proxy_samples import site
@@ -49,7 +53,7 @@ def sites_of(slug: str, *sites: Site) -> ModuleType:
 def make_proxy(flatrun_app: Callable[..., Flask]) -> MakeProxy:
     """Return a function that makes a panel of backends and plugins, and gives its proxy."""
 
-    def make(backends: Sequence[FakeProxy], *plugins: ModuleType, chosen: str = "") -> Proxy:
+    def make(backends: Sequence[Any], *plugins: ModuleType, chosen: str = "") -> Proxy:
         offers = plugin("proxies", register_proxy_backends=lambda: backends)
         app = flatrun_app(plugins=[offers, *plugins], settings={"proxy.backend": chosen})
         found: Proxy = app.extensions["flatrun"].services.get(PROXY)
@@ -140,3 +144,117 @@ def test_of_several_none_is_taken_by_chance(make_proxy: MakeProxy, chosen: str) 
     backends = [FakeProxy("first"), FakeProxy("second")]
     assert make_proxy(backends, sites_of("domains", site("blog")), chosen=chosen).apply().skipped
     assert [backend.reloads for backend in backends] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("names", "chosen", "reason"),
+    [
+        ([], "", "No proxy is active"),
+        (["first", "second"], "", "No proxy is active: name one of first, second in proxy.backend"),
+        (["first"], "third", "No proxy is active: proxy.backend names 'third', and there is first"),
+    ],
+)
+def test_what_is_skipped_says_why(make_proxy: MakeProxy, names: list[str], chosen: str, reason: str) -> None:
+    assert make_proxy([FakeProxy(name) for name in names], chosen=chosen).apply().message == reason
+
+
+def test_a_backend_named_in_an_edited_file_is_used_from_the_next_start_on(
+    flatrun_app: Callable[..., Flask], tmp_path: Path
+) -> None:
+    """Or two proxies would share the sites, and the one before would keep the ports."""
+    config = tmp_path / "flatrun.yml"
+    text = f"deployments_path: {tmp_path / 'sites'}\nauth: {{api_keys: [a-key-of-some-length]}}\n"
+    backends = [FakeProxy("first"), FakeProxy("second")]
+    offers = plugin("proxies", register_proxy_backends=lambda: backends, gather_sites=lambda: [site("blog")])
+    used: list[list[int]] = []
+    config.write_text(f"{text}proxy: {{backend: first}}\n")
+    for edited in ("second", "second"):
+        services = flatrun_app(plugins=[offers], config=config).extensions["flatrun"].services
+        config.write_text(f"{text}proxy: {{backend: {edited}}}\n")
+        services.get(SETTINGS).change({"enable_cors": not used}, SYSTEM)
+        services.get(PROXY).apply(force=True)
+        used.append([backend.reloads for backend in backends])
+    assert used == [[1, 0], [1, 1]]
+
+
+class Slow(FakeProxy):
+    """Tells whether two applies were ever in it at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inside, self.most = 0, 0
+        self.entered, self.leave = threading.Event(), threading.Event()
+
+    def apply(self, *args: Any) -> Applied:
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        self.entered.set()
+        assert self.leave.wait(10)
+        try:
+            return super().apply(*args)
+        finally:
+            self.inside -= 1
+
+
+def test_applies_at_once_come_one_after_another_and_none_is_lost(make_proxy: MakeProxy) -> None:
+    slow, sites, asked = Slow(), [site("blog")], threading.Semaphore(0)
+
+    def gather() -> list[Site]:
+        asked.release()
+        return list(sites)
+
+    proxy = make_proxy([slow], plugin("domains", gather_sites=gather))
+    threads = [threading.Thread(target=proxy.apply, kwargs={"force": True}) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    assert slow.entered.wait(10)
+    assert asked.acquire(timeout=10)
+    assert not asked.acquire(blocking=False)  # what others wait for is gathered when it is their turn
+    sites.append(site("shop"))
+    slow.leave.set()
+    for thread in threads:
+        thread.join(10)
+    assert (slow.most, slow.reloads, list(slow.sites)) == (1, 8, ["blog", "shop"])
+
+
+class Broken:
+    name = "broken"
+
+    def fail(self, *_: Any) -> Any:
+        raise KeyError("a mistake of its own")
+
+    apply = status = virtual_hosts = endpoints = probe = accepts = fail
+
+
+ASKED: dict[str, Callable[[Proxy], Any]] = {
+    "apply": lambda proxy: proxy.apply(),
+    "status": lambda proxy: proxy.status("blog"),
+    "virtual_hosts": lambda proxy: proxy.virtual_hosts(),
+    "endpoints": lambda proxy: proxy.endpoints(),
+    "probe": lambda proxy: proxy.probe([Route("/", "web", 80)]),
+    "accepts": lambda proxy: proxy.accepts("token"),
+}
+
+
+@pytest.mark.parametrize("method", ASKED)
+def test_a_mistake_of_a_backend_is_logged_and_told_as_a_failure(
+    make_proxy: MakeProxy, caplog: pytest.LogCaptureFixture, method: str
+) -> None:
+    proxy = make_proxy([Broken()], sites_of("domains", site("blog")))
+    for _ in range(2):  # and no lock is left held
+        with pytest.raises(Failed) as caught:
+            ASKED[method](proxy)
+        assert caught.value.code == "PROXY_FAILED"
+        assert "'broken'" in caught.value.message
+    assert "a mistake of its own" in caplog.text
+
+
+def test_what_a_backend_refuses_is_told_in_its_own_words(
+    make_proxy: MakeProxy, fake_proxy: FakeProxy
+) -> None:
+    fake_proxy.refuse["blog"] = "no such directive"
+    proxy = make_proxy([fake_proxy], sites_of("domains", site("blog")))
+    with pytest.raises(Failed, match="no such directive") as caught:
+        proxy.apply({"blog"})
+    assert caught.value.code == "PROXY_CONFIG_FAILED"
+    assert proxy.apply().quarantined == {"blog": "no such directive"}
