@@ -166,7 +166,7 @@ class CertbotIssuer:
         if records is None:
             yield trust
             return
-        with dns_bridge(records, self._folders().own) as bridge:
+        with dns_bridge(records, self._folders().own, settings.resolver) as bridge:
             yield {**trust, **bridge}
 
     def _fault(self, done: Completed, started: int, hosts: tuple[str, ...]) -> Fault:
