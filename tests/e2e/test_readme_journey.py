@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from flatrun_e2e.panel import PanelProcess
+from flatrun_e2e.edge import Edge
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 STEP = re.compile(
@@ -19,7 +19,14 @@ STEP = re.compile(
 )
 MARK = "=== the next step ==="
 PASSWORD = "the administrator's own pass phrase"
-COMPOSE = "services:\n  web:\n    image: {image}\n    init: true\n    command: [sleep, '3600']\n"
+COMPOSE = """
+services:
+  web:
+    image: {image}
+    init: true
+    command: [sh, -c, "echo Hello from Flatrun > /www/index.html; exec httpd -f -p 80 -h /www"]
+    expose: ["80"]
+"""
 
 
 @dataclass(frozen=True)
@@ -41,20 +48,19 @@ def steps(site: str) -> list[Step]:
 
 
 @pytest.fixture
-def site_panel(
-    start_panel: Callable[..., PanelProcess], busybox_image: str, unique_name: str
-) -> PanelProcess:
-    """Return a panel with a site that runs."""
-    panel = start_panel(env={"FLATRUN_ADMIN_PASSWORD": PASSWORD})
+def edge(start_edge: Callable[..., Edge], busybox_image: str, unique_name: str) -> Edge:
+    """Return a panel with a proxy, and a site that runs."""
+    edge = start_edge(env={"FLATRUN_ADMIN_PASSWORD": PASSWORD})
+    panel = edge.panel
     site = {"name": unique_name, "compose": COMPOSE.format(image=busybox_image), "auto_start": True}
     made = panel.post("/api/deployments", json=site)
     assert made.status_code == 201, made.text
-    return panel
+    edge.add(unique_name, f"{unique_name}.localhost", port=80)
+    edge.wait(f"{unique_name}.localhost", 200)
+    return edge
 
 
-def test_every_command_prints_what_the_page_says(
-    site_panel: PanelProcess, unique_name: str, tmp_path: Path
-) -> None:
+def test_every_command_prints_what_the_page_says(edge: Edge, unique_name: str, tmp_path: Path) -> None:
     journey = steps(unique_name)
     script = f"\necho '{MARK}'\n".join(step.commands for step in journey)
     done = subprocess.run(
@@ -63,9 +69,10 @@ def test_every_command_prints_what_the_page_says(
         env={
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "HOME": str(tmp_path),
-            "FLATRUN_URL": site_panel.url,
+            "FLATRUN_URL": edge.panel.url,
             "FLATRUN_ADMIN_PASSWORD": PASSWORD,
-            "FLATRUN_CONFIG": str(site_panel.config),
+            "FLATRUN_CONFIG": str(edge.panel.config),
+            "FLATRUN_HTTP_PORT": str(edge.ports.http),
             "SITE": unique_name,
         },
         capture_output=True,
