@@ -32,6 +32,7 @@ from flatrun_e2e.pebble import Pebble, PebbleOptions, running_pebble  # noqa: E4
 from flatrun_e2e.ports import Ports  # noqa: E402
 from flatrun_e2e.postgres import Cluster, running_cluster  # noqa: E402
 from flatrun_e2e.private_engine import PrivateEngine  # noqa: E402
+from flatrun_e2e.secured import Secured  # noqa: E402
 from flatrun_e2e.traces import Traces  # noqa: E402
 
 StartPanel = Callable[..., PanelProcess]
@@ -39,6 +40,7 @@ StartEngine = Callable[..., PrivateEngine]
 StartEdge = Callable[..., Edge]
 StartPebble = Callable[..., Pebble]
 StartBadAuthority = Callable[[Pebble], BadAuthority]
+StartSecured = Callable[..., Secured]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -216,6 +218,38 @@ def start_bad_authority(ports: Ports) -> Iterator[StartBadAuthority]:
     """Return a function that puts a server with bad days before an authority."""
     with ExitStack() as stack:
         yield lambda pebble: stack.enter_context(running_bad_authority(pebble, ports.next()))
+
+
+@pytest.fixture
+def start_secured(
+    tmp_path: Path,
+    ports: Ports,
+    start_edge: StartEdge,
+    start_pebble: StartPebble,
+    start_bad_authority: StartBadAuthority,
+) -> StartSecured:
+    """Return a function that starts a panel with proxy and authority; options are those of pebble.
+
+    `settings=` and `env=` are for the panel.
+    """
+
+    def start(
+        settings: Mapping[str, Any] | None = None,
+        env: Callable[[Pebble], Mapping[str, str]] | None = None,
+        **options: Any,
+    ) -> Secured:
+        pebble = start_pebble(http_port=ports.next(), **options)
+        asked = start_bad_authority(pebble)
+        edge = start_edge(
+            settings=Secured.settings(pebble, asked, settings or {}),
+            env=env(pebble) if env else None,
+            http_port=pebble.options.http_port,
+        )
+        made = Secured(edge, pebble, asked, tmp_path / "root.pem")
+        made.note_root()
+        return made
+
+    return start
 
 
 def _panel_starter(folder: Path, engine: docker.APIClient, ports: Ports, stack: ExitStack) -> StartPanel:

@@ -67,9 +67,18 @@ class BadAuthority:
         """Count the requests whose path matches so far."""
         return sum(bool(re.search(path, asked)) for _, asked in self.requests)
 
-    def refuse(self, path: str = "", *, kind: str = "serverInternal", detail: str, status: int = 500) -> None:
+    def refuse(
+        self,
+        path: str = "",
+        *,
+        kind: str = "serverInternal",
+        detail: str,
+        status: int = 500,
+        times: int | None = None,
+    ) -> None:
         """Answer with a problem document."""
-        self._add(path, Answer(status, _problem(kind, detail, status), "application/problem+json"))
+        answer = Answer(status, _problem(kind, detail, status), "application/problem+json")
+        self._add(path, answer, times=times)
 
     def limit(self, path: str = "", *, retry_after: str, detail: str) -> None:
         """Answer that there were too many requests."""

@@ -66,11 +66,12 @@ class ChallengeDns:
 
     Attributes:
         address: where it answers, as `address:port`.
+        management: where it is told what to answer.
     """
 
     def __init__(self, address: str, management: str) -> None:
         self.address = address
-        self._management = management
+        self.management = management
         self._http = _session()
 
     def add_a(self, host: str, *addresses: str) -> None:
@@ -114,7 +115,7 @@ class ChallengeDns:
         self._http.close()
 
     def _tell(self, path: str, **body: Any) -> None:
-        answer = self._http.post(f"{self._management}/{path}", data=json.dumps(body), timeout=ANSWER_SECONDS)
+        answer = self._http.post(f"{self.management}/{path}", data=json.dumps(body), timeout=ANSWER_SECONDS)
         assert answer.ok, f"{path} {body}: {answer.status_code} {answer.text}"
 
 
