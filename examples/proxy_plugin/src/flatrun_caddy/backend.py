@@ -47,14 +47,15 @@ class CaddyBackend(ProxyBackend):
             _stop_at_changed(refused, changed)
             text = _text(layout, [site for site in good if site.deployment not in found], refused)
             notes += [] if checked else [_UNCHECKED]
-        if text != before:
+        changed_now = text != before
+        if changed_now:
             notes += _keep_edit(layout, before)
             files.swap(layout.file, text)
-        reloaded, note = self._load(layout, text, force)
+        reloaded, note = self._load(layout, text, force or changed_now)
         for name, reason in refused.items():
             log.warning("caddy leaves out %s: %s", name, reason)
         return Applied(
-            changed=text != before or force,
+            changed=changed_now or force,
             reloaded=reloaded,
             serving=not note and self._caddy.answers(layout),
             message=". ".join([*notes, *([note] if note else [])]),
@@ -147,7 +148,7 @@ def culprits(sites: Sequence[Site], refusal: Callable[[Sequence[Site]], str]) ->
     half = len(sites) // 2
     found = culprits(sites[:half], refusal) | culprits(sites[half:], refusal) if sites else {}
     rest = [site for site in sites if site.deployment not in found]
-    if not found or refusal(rest):
+    if not found or (rest and refusal(rest)):
         raise _refused(problem)
     return found
 

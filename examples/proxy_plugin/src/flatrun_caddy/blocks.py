@@ -37,7 +37,8 @@ class Block:
 def blocks(sites: Sequence[Site]) -> list[Block]:
     """Everything that Caddy shall answer, in an order that depends on the sites only.
 
-    Names of one host stay together; where sites share a name, theirs is one block.
+    Names of one host stay together, but for wildcards, which must not come before other sites' names.
+    Where sites share a name, theirs is one block.
     """
     routes: dict[str, list[Route]] = {}
     tls: dict[str, Tls] = {}
@@ -46,11 +47,11 @@ def blocks(sites: Sequence[Site]) -> list[Block]:
             routes.setdefault(name, []).extend(host.routes)
             if host.tls:
                 tls.setdefault(name, host.tls)
-    alike: dict[tuple[tuple[Route, ...], Tls | None], list[str]] = {}
+    alike: dict[tuple[bool, tuple[Route, ...], Tls | None], list[str]] = {}
     for name in sorted(routes):
         longest_first = sorted(routes[name], key=lambda route: (-len(route.path), route.path))
-        alike.setdefault((tuple(longest_first), tls.get(name)), []).append(name)
-    found = [block for (own, cert), names in alike.items() for block in _of(tuple(names), own, cert)]
+        alike.setdefault(("*" in name, tuple(longest_first), tls.get(name)), []).append(name)
+    found = [block for (_, own, cert), names in alike.items() for block in _of(tuple(names), own, cert)]
     others = ["http", "https"] if tls else ["http"]
     return found + [Block(scheme, ()) for scheme in others]
 

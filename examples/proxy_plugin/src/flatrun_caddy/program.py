@@ -14,6 +14,8 @@ from flatrun_core.ports.programs import Completed, Programs
 
 _LIMIT: Final = 60.0  # seconds, for one run
 _PATIENCE: Final = 2.0  # seconds, for one connection
+# The way through Caddy's modules to where an error is, which differs from run to run.
+_WAY: Final = re.compile(r"(?:(?:loading|getting) [a-z]+ app(?: module)?: |provision [a-z]+: )+")
 
 
 class Caddy(Protocol):
@@ -84,7 +86,7 @@ def unreachable(address: str) -> str:
 
 
 def _words(done: Completed, file: Path) -> str:
-    """What Caddy said of an error, without the name of a file that is gone in a moment."""
-    lines = [line for line in done.output.splitlines() if line.startswith("Error:")]
+    """What Caddy said of an error, in the same words each time: a file's name is gone in a moment."""
+    lines = [line for line in done.output.splitlines() if line.startswith("Error: ")]
     text = " ".join(lines) or done.output.strip()[-1000:] or f"it ended with {done.returncode}"
-    return re.sub(re.escape(str(file)) + r"|[^ ]*/" + re.escape(file.name), "Caddyfile", text)
+    return _WAY.sub("", text.removeprefix("Error: ").replace(str(file), "Caddyfile"))

@@ -4,7 +4,7 @@ Both sides are a mapping from a place (a port with the names that are answered t
 in order: each step is its conditions and its handler, as they stand in Caddy's JSON.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from flatrun_caddy.blocks import Block
@@ -16,6 +16,7 @@ Reading = Mapping[str, Any]
 
 _UNCLEAR: Final = "(?i)^[^?]*(//|/[.][.]?(/|[?]|$)|%2[ef]|%5c|%[46][1-9a-f]|%[57][0-9a]|%3[0-9])"
 _SECOND: Final = 1_000_000_000  # Caddy's JSON has nanoseconds
+_OTHERS: Final = "(others)"
 # What differs with the release or the file's name and decides nothing.
 _INCIDENTAL: Final = {"group", "hide", "name"}
 
@@ -32,38 +33,55 @@ def reading(config: Mapping[str, Any]) -> Reading:
     """What Caddy's JSON says. Raises ``LookupError``, ``TypeError`` or ``AttributeError`` for other JSON."""
     apps = dict(config["apps"])
     http, tls = dict(apps.pop("http")), dict(apps.pop("tls", {}))
-    files = tls.pop("certificates", {}).get("load_files", [])
-    pairs = {tag: (one["certificate"], one["key"]) for one in files for tag in one["tags"]}
+    files = tls.pop("certificates", {"load_files": []})
+    pairs = {tag: _without(one, "tags") for one in files["load_files"] for tag in one["tags"]}
     found: dict[str, Any] = {}
     for server in http.pop("servers").values():
         rest = dict(server)
         at = " ".join(rest.pop("listen"))
-        for route in rest.pop("routes"):
-            more = {name: value for name, value in route.items() if name not in ("match", "handle")}
-            found[_place(at, route)] = {**more, "steps": list(_steps(route["handle"], ()))}
-        for policy in rest.pop("tls_connection_policies", []):
+        answered, shown = rest.pop("routes"), rest.pop("tls_connection_policies", [])
+        for route in answered:
+            found[f"{at} {_hosts(route)}"] = _answer(route)
+        for policy in shown:
             found[f"{at} TLS {_names(policy, 'sni')}"] = _pairs(policy, pairs)
+        found[f"{at} order"] = _in_order(map(_hosts, answered)) and _in_order(
+            _names(policy, "sni") for policy in shown
+        )
         found[at] = rest
-    rest = {name: value for name, value in config.items() if name != "apps"}
-    return {**found, "options": {**rest, **http}, "others": {**apps, **tls}}
+    others = {**apps, **tls, **_without(files, "load_files")}
+    return {**found, "options": {**_without(config, "apps"), **http}, "others": others}
 
 
-def _place(at: str, route: Mapping[str, Any]) -> str:
-    names = [_names(one, "host") for one in route.get("match", [{}])]
-    return f"{at} {' or '.join(names)}"
+def _without(holder: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in holder.items() if name not in names}
+
+
+def _in_order(places: Iterable[str]) -> bool:
+    """Whether the first that fits is the right one: names, then wildcards, then all others."""
+    ranks = [2 if place == _OTHERS else int("*" in place) for place in places]
+    return ranks == sorted(ranks)
+
+
+def _hosts(route: Mapping[str, Any]) -> str:
+    return " or ".join(_names({"match": one}, "host") for one in route.get("match", [{}]))
+
+
+def _answer(route: Mapping[str, Any]) -> Mapping[str, Any]:
+    steps = list(_steps(route["handle"], ()))
+    more = _without(route, "match", "handle")
+    # Nothing comes after the others, so it is the same whether they are the last.
+    return {**more, "terminal": more.get("terminal", _hosts(route) == _OTHERS), "steps": steps}
 
 
 def _names(holder: Mapping[str, Any], kind: str) -> str:
-    match = holder.get("match", {}) if kind == "sni" else holder
-    if set(match) - {kind}:
-        return f"{sorted(match)}"
-    return " ".join(match.get(kind, ["(others)"]))
+    match = holder.get("match", {})
+    return str(sorted(match.items())) if set(match) - {kind} else " ".join(match.get(kind, [_OTHERS]))
 
 
 def _pairs(policy: Mapping[str, Any], pairs: Mapping[str, Any]) -> list[Any]:
-    tags = policy.get("certificate_selection", {}).get("any_tag", [])
-    more = {name: value for name, value in policy.items() if name not in ("match", "certificate_selection")}
-    return [*(pairs[tag] for tag in tags), *([more] if more else [])]
+    chosen = policy.get("certificate_selection", {})
+    more = {**_without(policy, "match", "certificate_selection"), **_without(chosen, "any_tag")}
+    return [*(pairs[tag] for tag in chosen.get("any_tag", [])), *([more] if more else [])]
 
 
 def _steps(handlers: Sequence[Mapping[str, Any]], conditions: tuple[Any, ...]) -> Iterator[Any]:
@@ -72,8 +90,10 @@ def _steps(handlers: Sequence[Mapping[str, Any]], conditions: tuple[Any, ...]) -
         if handler["handler"] != "subroute":
             yield conditions, _plain(handler)
             continue
+        if more := _without(handler, "handler", "routes"):
+            yield conditions, more
         for route in handler["routes"]:
-            own = {name: value for name, value in _plain(route).items() if name != "handle"}
+            own = _plain(_without(route, "handle"))
             yield from _steps(route["handle"], (*conditions, own) if own else conditions)
 
 
@@ -92,11 +112,13 @@ def meant(layout: Layout, blocks: Sequence[Block]) -> Reading:
     ports = {"http": layout.http_port, "https": layout.https_port}
     for block in blocks:
         at = f"{host}:{ports[block.scheme]}"
-        names = " ".join(block.names or ("(others)",))
+        names = " ".join(block.names or (_OTHERS,))
         found[f"{at} {names}"] = {"terminal": True, "steps": list(_answers(layout, block))}
         if block.scheme == "https":
-            pair = [(str(block.tls.chain), str(block.tls.key))] if block.tls else []
+            tls = block.tls
+            pair = [{"certificate": str(tls.chain), "key": str(tls.key)}] if tls else []
             found[f"{at} TLS {names}"] = pair
+        found[f"{at} order"] = True
         found[at] = {"automatic_https": {"disable": True}, "protocols": ["h1", "h2"]}
     options = {
         "admin": {"listen": layout.admin},

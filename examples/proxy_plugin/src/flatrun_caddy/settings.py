@@ -1,5 +1,6 @@
 """The group ``caddy`` of ``flatrun.yml``, and where its paths are below the deployments root."""
 
+import ipaddress
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from flatrun_core.fields import Range, Regexp, ValidationError
 from flatrun_core.ports.proxy import PANEL_SOCKET_FOLDER, PANEL_SOCKET_NAME
 
 # No character that means anything in a Caddyfile or in a placeholder, and no `..`.
-PATH: Final = re.compile(r"/(?!.*(?:^|/)\.\.(?:/|$))[A-Za-z0-9._/@+~=,-]*")
+PATH: Final = re.compile(r"(?!.*/\.\.(?:/|\Z))/[A-Za-z0-9._/@+~=,-]*")
 _ADDRESS: Final = re.compile(r"(?:[a-z0-9.-]{1,253}|\[[0-9a-f:.]{2,45}\]):[0-9]{1,5}")
 _MAX_SOCKET: Final = 107  # bytes, what Linux takes
 
@@ -81,6 +82,16 @@ def admin_address(text: str) -> None:
         raise ValidationError('Must be "unix//path/to.sock" or such as "localhost:2019".')
 
 
+def address_or_empty(text: str) -> None:
+    """Refuse what is no address in its usual form, without a zone."""
+    try:
+        usual = str(ipaddress.ip_address(text)) if text else ""
+    except ValueError:
+        usual = "none"
+    if text != usual or "%" in text:
+        raise ValidationError("Must be an IP address, or empty.")
+
+
 class CaddySchema(SettingsSchema):
     """How it is checked."""
 
@@ -105,7 +116,7 @@ class CaddySchema(SettingsSchema):
         validate=Range(1, 65535), metadata={"description": "Port on which Caddy answers HTTPS"}
     )
     bind_address = fields.String(
-        validate=Regexp(r"\A(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9a-f:]*)\Z"),
+        validate=address_or_empty,
         metadata={"description": "Address on which it does; empty: all"},
     )
     webroot = fields.String(
