@@ -176,6 +176,9 @@ def _filled(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, 
     filled = {**defaults, **given}
     for key in _INSIDE:
         filled[key] = {**defaults[key], **given.get(key, {})}
+    if "auto_cert" not in given.get("ssl", {}):
+        # As in an entry of domains: TLS that is wanted is to be had.
+        filled["ssl"]["auto_cert"] = filled["ssl"]["enabled"]
     if not filled["networking"]["service"]:
         filled["networking"]["service"] = defaults["networking"]["service"]
     return filled

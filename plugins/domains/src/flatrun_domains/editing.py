@@ -60,6 +60,14 @@ def remove(document: Document, index: int) -> None:
     del document["domains"][index]
 
 
+def pin(document: Document, index: int, values: Mapping[str, Any]) -> None:
+    """Write down an entry's service and port where it left them to the single-domain fields."""
+    entry = document["domains"][index]
+    for key in ("service", "container_port"):
+        if not entry.get(key) and not entry.get(_OTHER_SPELLING.get(key, key)):
+            entry[key] = values[key]
+
+
 def mirror(document: Document, first: Mapping[str, Any] | None) -> None:
     """Let the single-domain fields follow the first entry; None when there is no entry any more."""
     networking = _section(document, "networking")

@@ -90,6 +90,7 @@ class Domains:
         """Take an entry away; with the last one nothing is served any more. 404 ``DOMAIN_NOT_FOUND``."""
         with self._changing(name, identity) as change:
             gone = change.stored(domain_id)
+            self._pin(change)
             if gone.index is not None:
                 editing.remove(change.document, gone.index)
             rest = [one for one in change.reading.stored if one.id != domain_id]
@@ -160,7 +161,14 @@ class Domains:
         change.document.save()
         change.applied = self._proxy.apply({change.deployment.name})
 
+    def _pin(self, change: Change) -> None:
+        """The single-domain fields are about to change, and whoever relies on them must not move."""
+        for one in change.reading.stored:
+            if one.index is not None:
+                editing.pin(change.document, one.index, one.values)
+
     def _serve(self, change: Change, first: Mapping[str, Any]) -> None:
+        self._pin(change)
         editing.mirror(change.document, first)
         editing.expose(change.document, True)
         self._apply(change)
