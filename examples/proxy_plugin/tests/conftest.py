@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -171,6 +171,9 @@ class TargetHandler(BaseHTTPRequestHandler):
             self._echo()
         elif self.path == "/stream":
             self._stream()
+        elif self.path == "/never":
+            self.server.go.wait(PATIENCE)
+            self._tell()
         else:
             self._tell()
 
@@ -190,7 +193,8 @@ class TargetHandler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        with suppress(BrokenPipeError):
+            self.wfile.write(body)
 
     def _stream(self) -> None:
         self.send_response(200)

@@ -158,6 +158,23 @@ def test_a_body_over_the_limit_never_reaches_the_application_whole(
     assert blog.bodies == [1000, 5_000_000]
 
 
+def test_an_application_that_does_not_answer_in_time_is_given_up(
+    backend: CaddyBackend, ask: Ask, target: Callable[[str], Any]
+) -> None:
+    blog = target("blog")
+    backend.apply([routed("blog", to(blog, timeout=1))], {"blog"}, False)
+    assert ask("blog.example.com", "/never")[0] == 504
+    blog.go.set()
+    assert ask("blog.example.com", "/never")[0] == 200
+
+
+def test_a_target_that_is_away_is_told_from_a_name_that_is_not_served(
+    backend: CaddyBackend, ask: Ask, closed_port: int
+) -> None:
+    backend.apply([routed("blog", Route("/", "localhost", closed_port))], {"blog"}, False)
+    assert ask("blog.example.com")[0] == 502
+
+
 def test_a_websocket_passes_both_ways(
     backend: CaddyBackend, caddy: Any, target: Callable[[str], Any]
 ) -> None:
