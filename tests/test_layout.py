@@ -66,6 +66,24 @@ def test_every_plugin_has_the_same_files(slug: str) -> None:
     assert f"{slug} = flatrun_{slug}.plugin" in parsed["options.entry_points"]["flatrun.plugins"]
 
 
+@pytest.mark.parametrize("folder", EXAMPLES, ids=lambda path: path.name)
+def test_every_example_is_a_whole_distribution(folder: Path) -> None:
+    parsed = config(folder / "setup.cfg")
+    assert parsed["metadata"]["version"] == version()
+    slug, module = parsed["options.entry_points"]["flatrun.plugins"].strip().split(" = ")
+    assert module == f"flatrun_{slug}.plugin"
+    package = folder / "src" / f"flatrun_{slug}"
+    assert parsed["metadata"]["name"] == f"flatrun-{slug.replace('_', '-')}"
+    for path in (
+        folder / "README.md",
+        folder / "pyproject.toml",
+        package / "plugin.py",
+        package / "py.typed",
+        folder / "tests" / "test_conformance.py",
+    ):
+        assert path.exists(), path
+
+
 def test_the_program_says_the_version_of_its_distribution() -> None:
     import flatrun_core
 
