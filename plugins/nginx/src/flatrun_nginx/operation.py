@@ -1,0 +1,315 @@
+"""One apply: what is wanted, what there is, and what becomes of nginx afterwards."""
+
+import logging
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from flatrun_core import Failed, FlatrunError, PluginContext
+from flatrun_core.ports.programs import Completed
+from flatrun_core.ports.proxy import Applied, Site
+from flatrun_nginx import compose_file, fragments, quarantine, token
+from flatrun_nginx.container import ABSENT, LOOPING, UNREACHABLE, NginxContainer, State, is_gone
+from flatrun_nginx.environment import Environment
+from flatrun_nginx.files import Files
+from flatrun_nginx.fragments import Fragments
+from flatrun_nginx.image_facts import UNKNOWN, ImageFacts, need_lua
+from flatrun_nginx.journal import Places, Swap
+from flatrun_nginx.layout import has_ipv6
+from flatrun_nginx.live import LiveFile, LiveFolder
+from flatrun_nginx.preparation import Preparation
+from flatrun_nginx.quarantine import Quarantined
+from flatrun_nginx.rendering import Frame, Renderer
+from flatrun_nginx.sites import Rendered, by_name
+from flatrun_nginx.staging import read_lua
+from flatrun_nginx.transaction import REFUSED, Order, Outcome, Transaction, refusal
+
+log = logging.getLogger(__name__)
+
+_WHY: Final = {
+    ABSENT: "there is no container of that name",
+    LOOPING: "its container starts again and again",
+    UNREACHABLE: "the Docker Engine cannot be asked",
+}
+
+
+@dataclass
+class Workshop:
+    """What applies share, and what they learned."""
+
+    ctx: PluginContext
+    container: NginxContainer
+    files: Files
+    renderer: Renderer
+    preparation: Preparation
+    live: LiveFolder
+    rendered: Rendered = field(default_factory=Rendered)
+    tested: frozenset[tuple[str, object]] | None = None
+    strict: bool = False
+    ipv6: Callable[[], bool] = has_ipv6
+
+    def reload(self, environment: Environment, state: State) -> str:
+        """Make a running nginx read its files; an empty text, or why it could not."""
+        if not state.running:
+            return "nginx does not run"
+        try:
+            done = self.container.execute(state, environment.settings.reload_args)
+        except FlatrunError as exc:
+            reason = exc.message
+        else:
+            if done.returncode == 0:
+                return ""
+            reason = done.output.strip() or f"the reload command ended with {done.returncode}"
+        log.error("nginx did not reload: %s", reason)
+        return reason
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to become of the container: made and started, or made anew, perhaps of another image."""
+
+    facts: ImageFacts
+    starting: bool = False
+    recreate: bool = False
+    other_image: bool = False
+
+    @property
+    def anew(self) -> bool:
+        """Whether compose makes a container."""
+        return self.starting or self.recreate or self.other_image
+
+
+class Operation:
+    """An apply in its steps."""
+
+    def __init__(
+        self,
+        workshop: Workshop,
+        environment: Environment,
+        wanted: Sequence[Site],
+        changed: Collection[str],
+        force: bool,
+    ) -> None:
+        self._shop = workshop
+        self._env = environment
+        self._sites = wanted
+        self._changed = frozenset(changed)
+        self._force = force
+        self._state = workshop.container.look(environment.settings.container_name)
+        self._swap = Swap(Places(environment.layout.conf, environment.layout.lua), workshop.files)
+        self._plan = Plan(UNKNOWN)
+        self._trouble = ""
+
+    def run(self) -> Applied:
+        """All of it. Raises ``Failed`` ``PROXY_CONFIG_FAILED`` with everything as it was."""
+        try:
+            self._plan = self._prepare()
+            outcome = self._transact()
+        except OSError as exc:
+            reason = exc.strerror or type(exc).__name__
+            raise Failed(f"nginx's files cannot be used: {reason}", code=REFUSED, details=str(exc)) from exc
+        reloaded = self._tell(outcome)
+        if reloaded or not self._state.running:
+            self._swap.done()
+        return self._applied(outcome, reloaded)
+
+    def _prepare(self) -> Plan:
+        shop, env, state = self._shop, self._env, self._state
+        ours = not env.settings.external
+        starting = ours and state.may_be_started and bool(self._sites)
+        other_image = ours and state.is_of(env.settings) and not state.has_image(env.settings)
+        facts = UNKNOWN
+        try:
+            facts = shop.preparation.facts(env, state, fresh=starting or other_image)
+        except FlatrunError as exc:
+            self._fail(exc, state)
+            starting = other_image = False
+            facts = shop.preparation.last(env)
+        mark = shop.preparation.prepare(env, facts)
+        recreate = (
+            ours
+            and not self._trouble
+            and bool(mark)
+            and state.is_of(env.settings)
+            and state.mark not in ("", mark)
+        )
+        return Plan(facts, starting, recreate, other_image)
+
+    def _fail(self, exc: FlatrunError, state: State) -> None:
+        """Keep why nginx could not be asked, made or started; who changes settings must know at once."""
+        if self._shop.strict or (state.running and not is_gone(exc)):
+            raise exc
+        log.warning("nginx: %s", exc.message)
+        self._trouble = exc.message
+
+    def _transact(self) -> Outcome:
+        shop, layout = self._shop, self._env.layout
+        given = shop.ctx.hooks.gather("flatrun_gather_nginx_fragments", sites=tuple(self._sites))
+        pieces = fragments.collect(given)
+        if pieces.lua:
+            need_lua(self._plan.facts, self._env.settings.image)
+        order = self._order(pieces)
+        for name in sorted(order.broken.keys() & set(order.changed)):
+            raise refusal(order.broken[name])
+        standing = {(name, file.stamp) for name, file in order.live.items() if not file.ours}
+        if not (self._force or self._needed(order, standing)):
+            return Outcome(False, False, order.held)
+        outcome = Transaction(order, layout, shop.files, self._test).run()
+        if outcome.tested:
+            shop.tested = frozenset(standing)
+        return outcome
+
+    def _order(self, pieces: Fragments) -> Order:
+        shop, env = self._shop, self._env
+        layout = env.layout
+        frame = self._frame(pieces)
+        files = shop.rendered.all(self._sites, frame, pieces, layout, shop.renderer)
+        shared = shop.renderer.shared(frame.sized_for(self._sites), pieces)
+        secret = token.obtain(layout.state, env.settings.internal_api_token) if pieces.files else ""
+        live = shop.live.read(layout.conf)
+        held = quarantine.read(layout.conf)
+        wanted = {**shared, **files.wanted}
+        changed = {name for name, deployment in files.names.items() if deployment in self._changed}
+        found = by_name(self._sites)
+
+        def check(name: str, path: Path) -> str:
+            if name not in found:
+                return ""
+            return shop.rendered.check(path, found[name], frame, pieces, layout)
+
+        return Order(
+            wanted=wanted,
+            live=live,
+            held=held,
+            retried={name for name, one in held.items() if self._retried(one, wanted, live, changed)},
+            broken=files.broken,
+            names=files.names,
+            changed=changed,
+            shared=shared.keys(),
+            lua=pieces.files,
+            private={name for name, text in pieces.files.items() if secret and secret in text},
+            main=lambda folder: shop.preparation.staged_main(self._plan.facts, folder),
+            check=check,
+        )
+
+    def _frame(self, pieces: Fragments) -> Frame:
+        settings, facts = self._env.settings, self._plan.facts
+        return Frame(
+            webroot=self._env.layout.webroot,
+            ipv6=self._shop.ipv6(),
+            http2_directive=facts.http2_directive,
+            lua=pieces.lua,
+            modules=facts.modules() if pieces.lua else (),
+            http_port=settings.http_port,
+            https_port=settings.https_port,
+            reject_unknown=settings.reject_unknown_domains,
+            body_size=settings.client_max_body_size,
+        )
+
+    def _retried(
+        self,
+        held: Quarantined,
+        wanted: Mapping[str, str],
+        live: Mapping[str, LiveFile],
+        changed: Collection[str],
+    ) -> bool:
+        if self._force or held.name in live or held.name in changed or held.may_be_tried(time.time()):
+            return True
+        text = wanted.get(held.name)
+        return text is not None and text != quarantine.text_of(self._env.layout.conf, held.name)
+
+    def _needed(self, order: Order, standing: Collection[tuple[str, object]]) -> bool:
+        """Whether anything is another than it should be, or has not been tested since it changed."""
+        held_back = order.held.keys() - set(order.retried)
+        texts = {name: text for name, text in order.wanted.items() if name not in held_back}
+        ours = {name: file.text for name, file in order.live.items() if file.ours}
+        unwanted = {
+            name
+            for name, one in order.held.items()
+            if not one.foreign and name not in order.wanted and name not in order.broken
+        }
+        broken = {name: one.reason for name, one in order.held.items() if name in order.broken}
+        return bool(
+            texts != ours
+            or order.retried
+            or unwanted
+            or broken != dict(order.broken)
+            or order.lua != read_lua(self._env.layout.lua)
+            or self._shop.tested != frozenset(standing)
+            or self._state.kind == LOOPING
+            or self._plan.anew
+        )
+
+    def _test(self, main: str) -> Completed | None:
+        """Let nginx judge a main file; None when there is none to ask."""
+        args = ("nginx", "-t", "-c", main)
+        try:
+            if self._state.running and not self._plan.other_image:
+                return self._shop.container.execute(self._state, args)
+            if self._plan.anew or (self._state.kind == LOOPING and not self._env.settings.external):
+                self._shop.container.ensure_network(self._env.network)
+                project = compose_file.project_of(self._env.layout, self._env.settings)
+                done = self._shop.container.throw_away(project, args)
+                return done if done.returncode == 0 or "nginx:" in done.output else None
+        except FlatrunError as exc:
+            if not is_gone(exc) and self._state.running:
+                raise
+            log.warning("nginx: a configuration could not be tested: %s", exc.message)
+        return None
+
+    def _tell(self, outcome: Outcome) -> bool:
+        """Start, recreate, restart or reload nginx as it needs; whether it has what was applied."""
+        shop, env = self._shop, self._env
+        if self._plan.anew:
+            return self._start()
+        if self._state.kind == LOOPING and outcome.tested and not env.settings.external:
+            shop.container.restart(self._state)
+            self._state = shop.container.look(env.settings.container_name)
+            return self._state.running
+        if not self._state.running:
+            return False
+        self._connect()
+        if not (outcome.changed or self._force or self._swap.pending):
+            return False
+        reason = shop.reload(env, self._state)
+        if reason:
+            self._trouble = f"nginx did not reload: {reason}"
+        return not reason
+
+    def _start(self) -> bool:
+        shop, env = self._shop, self._env
+        try:
+            shop.container.start(env)
+        except FlatrunError as exc:
+            self._fail(exc, State(ABSENT))
+            self._state = shop.container.look(env.settings.container_name, looks=1)
+            return False
+        self._state = shop.container.look(env.settings.container_name)
+        return self._state.running
+
+    def _connect(self) -> None:
+        try:
+            self._shop.container.connect(self._state, self._env.network)
+        except FlatrunError as exc:
+            self._trouble = f"nginx could not be connected to the network {self._env.network}: {exc.message}"
+            log.warning("%s", self._trouble)
+
+    def _applied(self, outcome: Outcome, reloaded: bool) -> Applied:
+        running = self._state.running
+        message = self._trouble
+        if not running:
+            why = _WHY.get(self._state.kind, "its container is stopped")
+            later = f"nginx does not run ({why}); the configuration takes effect when it starts"
+            message = f"{message.rstrip('.')}. {later}" if message else later
+        return Applied(
+            changed=outcome.changed,
+            reloaded=reloaded,
+            serving=running and (reloaded or not self._swap.pending),
+            message=message,
+            quarantined={
+                one.deployment: one.reason
+                for one in sorted(outcome.quarantined.values(), key=lambda one: one.deployment)
+            },
+        )

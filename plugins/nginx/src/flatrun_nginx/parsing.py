@@ -1,0 +1,49 @@
+"""A configuration file as a tree of statements, read by crossplane and not by us."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import crossplane
+
+
+class Node(NamedTuple):
+    """One statement: its name, its words, and what its block holds (None without a block)."""
+
+    name: str
+    words: tuple[str, ...] = ()
+    block: "tuple[Node, ...] | None" = None
+
+    def __str__(self) -> str:
+        """As it may stand in a message."""
+        return " ".join((self.name, *self.words))
+
+
+class Unreadable(ValueError):
+    """The file is not in nginx's syntax; the text says where."""
+
+
+def parse(path: Path) -> tuple[Node, ...]:
+    """The statements of one file, comments left out and includes not followed.
+
+    Raises ``Unreadable``.
+    """
+    payload = crossplane.parse(
+        str(path), single=True, comments=False, strict=False, check_ctx=False, check_args=False
+    )
+    errors = [one for file in payload["config"] for one in file["errors"]]
+    if errors:
+        text = str(errors[0]["error"]).replace(f" in {path}", "").replace(str(path), "the text")
+        raise Unreadable(text)
+    return _nodes(payload["config"][0]["parsed"])
+
+
+def _nodes(statements: Sequence[Mapping[str, Any]]) -> tuple[Node, ...]:
+    return tuple(
+        Node(
+            one["directive"],
+            tuple(one["args"]),
+            _nodes(one["block"]) if "block" in one else None,
+        )
+        for one in statements
+    )
