@@ -237,6 +237,7 @@ class FakeCompose(Compose):
 def _shape(container: FakeContainer, document: ComposeDocument, service: str) -> None:
     spec = document.services[service]
     container.has_healthcheck = bool(spec.get("healthcheck"))
+    container.labels.update(spec.get("labels") or {})
     container.networks = document.engine_networks(service)
     ports = [long_port(port) for port in spec.get("ports") or ()]
     container.ports = tuple(
