@@ -50,7 +50,7 @@ class Records:
 @hookimpl
 def flatrun_on_setup(ctx: PluginContext) -> None:
     """Offer the records."""
-    ctx.services.provide(DNS_RECORDS, Records, plugin="dns")
+    ctx.services.provide(DNS_RECORDS, Records)
 '''
 METADATA = "Metadata-Version: 2.1\nName: flatrun-dns-of-a-test\nVersion: 0.1.0\n"
 ENTRY_POINTS = "[flatrun.plugins]\ndns = flatrun_dns_of_a_test\n"

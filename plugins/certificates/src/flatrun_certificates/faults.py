@@ -49,9 +49,13 @@ _SENTENCES: Final[Mapping[str, str]] = {
 }
 TRANSIENT: Final = frozenset({"badNonce", "serverInternal", "unreachable", "busy"})
 _FROM_OUTPUT: Final = (
+    ("externalAccountRequired", re.compile(r"requires external account binding")),
     ("busy", re.compile(r"Another instance of Certbot is already running")),
     ("untrusted", re.compile(r"CERTIFICATE_VERIFY_FAILED|certificate verify failed")),
-    ("serverInternal", re.compile(r"<Response \[5\d\d\]>|\b50[0-4] (?:Server|Internal|Bad|Service|Gateway)")),
+    (
+        "serverInternal",
+        re.compile(r"<Response \[5\d\d\]>|MissingNonce|\b50[0-4] (?:Server|Internal|Bad|Service|Gateway)"),
+    ),
     (
         "unreachable",
         re.compile(
@@ -66,14 +70,17 @@ _RUBBISH: Final = re.compile(
     r"|AttributeError|<Response \[[2-4]\d\d\]>|Directory field not found|Unexpected (?:content|server)"
 )
 _PROBLEM: Final = re.compile(
-    r"^\s*Domain:\s*(?P<name>\S+)\s*^\s*Type:\s*(?P<kind>\w+)\s*^\s*Detail:\s*(?P<detail>.*)$", re.MULTILINE
+    r"^\s*(?:Domain|Identifier):\s*(?P<name>\S+)\s*^\s*Type:\s*(?P<kind>\w+)\s*^\s*Detail:\s*(?P<detail>.*)$",
+    re.MULTILINE,
 )
+_UNRESOLVED: Final = re.compile(r"could not resolve|no such host|NXDOMAIN|SERVFAIL", re.IGNORECASE)
 _URN: Final = re.compile(r"urn:ietf:params:acme:error:(\w+)")
 _DETAIL: Final = re.compile(r'"detail":\s*"((?:[^"\\]|\\.)*)"')
 _RETRY_AFTER: Final = re.compile(
     r"HTTP (?:429|503)\n(?:[!-9;-~]+:[^\n]*\n)*?Retry-After:[ \t]*([^\n]+)", re.IGNORECASE
 )
 _RETRY_TEXT: Final = re.compile(r"[Rr]etry after (\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)(?: UTC|Z)")
+_ALWAYS: Final = re.compile(r"Saving debug log to |Ask for help or search for solutions at |(?:- ){20}")
 _TAIL: Final = 4000
 _LONGEST_WAIT: Final = timedelta(days=7)
 _DETAIL_LENGTH: Final = 500
@@ -103,11 +110,15 @@ def fault(output: str, log: str, names: tuple[str, ...], authority: str, moment:
     """What a failed run means; ``output`` is what certbot printed, ``log`` what it wrote."""
     problem = _PROBLEM.search(output)
     kind = problem["kind"] if problem else _kind(output, log)
+    if kind == "connection" and problem and _UNRESOLVED.search(problem["detail"]):
+        # Some authorities look the name up and connect in one step, and call both the same.
+        kind = "dns"
     name = problem["name"] if problem else " or ".join(names[:3])
     detail = problem["detail"].strip() if problem else _last_detail(log) if _URN.search(log) else ""
+    said = tail(output).splitlines()
     return Fault(
         kind=kind,
-        sentence=sentence(kind, name, authority),
+        sentence=sentence(kind, name, authority) if kind or not said else f"certbot failed: {said[-1]}",
         detail=detail[:_DETAIL_LENGTH] if kind not in ("unreachable", "untrusted", "busy", "rubbish") else "",
         wait=_wait(log + output, moment) if kind in ("rateLimited", "serverInternal") else None,
     )
@@ -119,8 +130,10 @@ def sentence(kind: str, name: str = "", authority: str = "", limit: float = 0) -
 
 
 def tail(output: str) -> str:
-    """The end of an output, as much of it as an answer carries."""
-    return output.strip()[-_TAIL:]
+    """The end of an output, as much of it as an answer carries, without what certbot says each time."""
+    lines = output.partition("NEXT STEPS:")[0].splitlines()
+    kept = [line.rstrip() for line in lines if not _ALWAYS.match(line)]
+    return "\n".join(kept).strip()[-_TAIL:]
 
 
 def _kind(output: str, log: str) -> str:
