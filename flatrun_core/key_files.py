@@ -1,4 +1,4 @@
-"""The panel's own keys: 32 random bytes each in a file that only the panel's user reads."""
+"""Keys that nobody chose: 32 random bytes each in a file that only the panel's user reads."""
 
 import base64
 import binascii
@@ -17,8 +17,9 @@ SIZE: Final = 32
 def obtain(path: Path) -> bytes:
     """The key in a file; made, with mode 0600, when there is no such file.
 
-    Of several processes that make it at once all get the same one. A file that holds no key raises
-    ``Failed`` ``KEY_UNREADABLE`` and is never overwritten: it may be damaged and still be saved.
+    ``obtain(path).hex()`` is 64 characters for a token. Of several processes that make it at once
+    all get the same one. A file that holds no key raises ``Failed`` ``KEY_UNREADABLE`` and is never
+    overwritten: it may be damaged and still be saved.
     """
     try:
         if not path.exists():

@@ -24,6 +24,7 @@ PUBLIC = (
     "flatrun_core.yaml_reader",
     "flatrun_core.yaml_writer",
     "flatrun_core.disk",
+    "flatrun_core.key_files",
     "flatrun_core.site_rules",
 )
 LAYERS = [
