@@ -114,6 +114,18 @@ def test_a_path_leads_to_what_is_below_it_and_is_stripped(
         assert told["headers"].get("X-Forwarded-Prefix") == ("/api" if name == "api" else None)
 
 
+def test_a_path_of_every_character_that_a_path_may_have_is_stripped(
+    backend: CaddyBackend, ask: Ask, target: Callable[[str], Any]
+) -> None:
+    odd = "/~a.b_c-d!*+,=:@&/-"
+    backend.apply([routed("blog", to(target("odd"), odd, strip_prefix=True))], {"blog"}, False)
+    for asked, seen in ((odd, "/"), (f"{odd}/x", "/x"), (odd.replace("+", "%2B") + "/x", "/x")):
+        _, told, _ = ask("blog.example.com", asked)
+        assert told["path"] == seen
+    for other in (odd.replace(".", "x"), odd.replace("*", "cd"), f"{odd}x"):
+        assert ask("blog.example.com", other)[0] == 404
+
+
 @pytest.mark.parametrize(
     "path",
     [

@@ -26,6 +26,13 @@ def test_another_file_takes_the_admin_socket_along() -> None:
     assert layout.webroot == Path("/srv/acme")
 
 
+def test_every_setting_is_in_the_readme() -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    for name, field in CaddySchema().fields.items():
+        (line,) = [line for line in readme.splitlines() if line.startswith(f"| `caddy.{name}` |")]
+        assert line.endswith(f"| `FLATRUN_CADDY__{name.upper()}` | {field.metadata['description']} |")
+
+
 @pytest.mark.parametrize("root", ["/srv/a b", "/srv/{env.HOME}", '/srv/"', "/srv/ä", "/srv/../etc", "/srv/#"])
 def test_a_root_that_would_be_two_words_is_told(root: str) -> None:
     assert "have a meaning in a Caddyfile" in Layout.of(CaddySettings(), Path(root)).problem()
