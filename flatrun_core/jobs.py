@@ -198,6 +198,11 @@ class JobRunner(Jobs):
         for thread in self._threads:
             thread.start()
 
+    def run_queued(self) -> None:
+        """Do every queued job in this thread, the oldest first."""
+        while self._next():
+            pass
+
     def stop(self, timeout: float = 30) -> bool:
         """Take no more jobs and tell the running ones to stop; whether all did within ``timeout`` seconds.
 
