@@ -381,3 +381,10 @@ def lineages(tmp_path: Path, maker: Maker) -> Lineages:
 def reader(bench: Bench, flatrun_login: Login) -> Callable[..., ApiClient]:
     """Return a function that makes clients: permissions, and levels by deployment."""
     return lambda permissions, grants=None: flatrun_login(bench.app, permissions, grants)
+
+
+@pytest.fixture(scope="session")
+def made_files() -> Callable[[], dict[str, bytes]]:
+    """Return a function that gives the files of one certificate, the same each time."""
+    files = Maker().files(["a.example.com", "b.example.com"])
+    return lambda: dict(files)

@@ -65,7 +65,7 @@ class CertbotIssuer:
         folders = self._folders()
         lineage = read_lineage(folders, name)
         if not (folders.renewal / f"{name}.conf").exists():
-            raise NotIssued(Fault("", _NOT_OURS.format(folder=folders.live / name)), "")
+            raise NotIssued(Fault("local", _NOT_OURS.format(folder=folders.live / name)), "")
         args = ["renew", "--cert-name", name, "--no-random-sleep-on-renew"]
         names = lineage.leaf.domains if lineage.leaf else (name,)
         bridged = lineage.authenticator == _DNS
@@ -79,7 +79,7 @@ class CertbotIssuer:
             return
         done = self._call(["delete", "--cert-name", name, *self._common()], {}, LIMIT)
         if done.returncode:
-            raise NotIssued(Fault("", "certbot could not delete the certificate."), done.output)
+            raise NotIssued(Fault("local", "certbot could not delete the certificate."), done.output)
 
     def _proof(self, request: CertificateRequest) -> list[str]:
         if request.challenge == "dns-01":

@@ -60,7 +60,7 @@ class Desk:
         _need(identity, Level.WRITE, usage.owners(hosts))
         deployment = usage.owner(domain)
         had = self.service.obtain(hosts, deployment=deployment, by_person=True)
-        self.renewals.serve([had.certificate], [deployment] if deployment else [])
+        self.renewals.serve([had.certificate], [deployment] if deployment else [], force=had.new)
         said = "\n".join([tail(had.output), *had.warnings])
         return {"domain": domain, "success": True, "message": said}
 
@@ -77,6 +77,7 @@ class Desk:
                 raise InUse(text, vhosts=vhosts, hint=_HINT)
             usage.without_tls(hosts)
         self.service.delete(name)
+        self.renewals.serve([])
 
     def auto_renew(self, identity: Identity, name: str, wanted: bool) -> None:
         """Let one be renewed by itself, or not."""

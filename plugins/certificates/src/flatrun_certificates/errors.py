@@ -14,7 +14,10 @@ class NotIssued(Failed):
 
     def __init__(self, fault: Fault, output: str) -> None:
         said = tail(output)
-        super().__init__(f"{fault.reason} certbot failed: {said}" if said else fault.reason)
+        words = f"certbot failed: {said}" if said else ""
+        super().__init__(
+            " ".join(part for part in (fault.reason if fault.kind or not said else "", words) if part)
+        )
         self.fault = fault
 
 

@@ -1,5 +1,6 @@
 """One attempt at a certificate, from the look beforehand to what is written down afterwards."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -27,6 +28,7 @@ from flatrun_core.ports.scheduling import LOCKS
 
 WAIT_FOR_TURN: Final = 600.0  # seconds
 _AUTHORITY_TIMEOUT: Final = 5.0
+_ADVICE_SECONDS: Final = 10.0
 _UNWILDCARD: Final = "_wildcard."
 _STILL_DUE: Final = (
     "The certificate that was just issued is due for renewal at once: the clock of this host may be wrong."
@@ -60,6 +62,7 @@ class Issuance:
 
     def __init__(self, ctx: PluginContext) -> None:
         self._ctx = ctx
+        self._advised: dict[tuple[str, ...], tuple[float, Sequence[str]]] = {}
 
     def attempt(
         self, wanted: Wanted, *, is_due: Callable[[Certificate], bool], enough: Callable[[], Had | None]
@@ -90,8 +93,12 @@ class Issuance:
         return had
 
     def advice(self, hosts: Sequence[str]) -> Sequence[str]:
-        """What would keep the authority from issuing, a sentence each."""
-        return [found.text for found in self._findings(hosts) if not found.ok]
+        """What would keep the authority from issuing, a sentence each; nothing where looking is off."""
+        if self.settings.preflight == "off" or self.issuers.current().name != "certbot":
+            return ()
+        found = [finding.text for finding in self._findings(hosts) if not finding.ok]
+        self._advised = {tuple(hosts): (time.monotonic(), found)}
+        return found
 
     def check_settings(self, hosts: Sequence[str]) -> None:
         """Raise ``Invalid`` when nothing can be asked with these settings."""
@@ -142,11 +149,10 @@ class Issuance:
         return found
 
     def _look_first(self, wanted: Wanted) -> Sequence[str]:
-        mode = self.settings.preflight
-        if mode == "off" or self.issuers.current().name != "certbot":
-            return ()
-        warnings = self.advice(wanted.hosts)
-        if warnings and mode == "require":
+        # Whoever publishes a site asks for advice, and for the certificate in the next moment.
+        at, known = self._advised.pop(wanted.hosts, (0.0, ()))
+        warnings = known if time.monotonic() - at < _ADVICE_SECONDS else self.advice(wanted.hosts)
+        if warnings and self.settings.preflight == "require":
             raise NotReady(" ".join(warnings))
         return warnings
 

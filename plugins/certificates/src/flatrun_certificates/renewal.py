@@ -18,7 +18,7 @@ from flatrun_core import FlatrunError, PluginContext, ServiceKey
 from flatrun_core.db import now
 from flatrun_core.ports.auth import RECORD, SYSTEM, Actor, RecordedEvent
 from flatrun_core.ports.certificates import Certificate
-from flatrun_core.ports.proxy import PROXY
+from flatrun_core.ports.proxy import PANEL, PROXY
 
 _ASK_SECONDS: Final = 5.0
 _ASK_AGAIN: Final = timedelta(hours=6)
@@ -85,11 +85,14 @@ class Renewals:
             self.serve(fresh)
         return outcomes
 
-    def serve(self, fresh: Sequence[Certificate], changed: Sequence[str] = ()) -> None:
-        """Have the proxy take new files, and see that it did; what fails is only logged."""
+    def serve(self, fresh: Sequence[Certificate], changed: Sequence[str] = (), *, force: bool = True) -> None:
+        """Have the proxy take new files, and see that it did; what fails is only logged.
+
+        Without ``force`` the proxy reloads only if its sites are others than before.
+        """
         self.service.store.forget()
         try:
-            applied = self._ctx.services.get(PROXY).apply(changed, force=True)
+            applied = self._ctx.services.get(PROXY).apply(changed, force=force)
         except Exception:
             self._ctx.log.exception("the proxy did not take the new certificates")
             return
@@ -196,7 +199,8 @@ class Renewals:
         """Publish again the deployments with an entry that wants TLS and has no certificate."""
         usage, wanting = self.service.usage(), set[str]()
         for host, deployment in usage.hosts.items():
-            if deployment in wanting or not usage.wants_tls(host):
+            # The panel's own domain is looked after by whoever keeps the routes.
+            if deployment in wanting or deployment == PANEL or not usage.wants_tls(host):
                 continue
             hosts = usage.together(host)
             found = self.service.lookup(hosts)

@@ -70,5 +70,5 @@ def _put_aside(folders: Folders, name: str) -> None:
     aside.mkdir(mode=0o700, parents=True)
     for path in (folders.live / name, folders.archive / name, folders.renewal / f"{name}.conf"):
         if path.exists():
-            path.rename(aside / (path.parent.name if path.is_dir() else path.name))
+            path.rename(aside / path.parent.name)
     log.warning("nothing in the certificate '%s' could be used; it is put aside in %s", name, aside)

@@ -52,19 +52,21 @@ class States:
         self._database = database
         self._lock = threading.Lock()
         self._known: dict[str, Known] | None = None
+        self._changes = 0
 
     def all(self) -> Mapping[str, Known]:
         """Every state, by name."""
         with self._lock:
-            known = self._known
-        if known is None:
-            with self._database.session():
-                known = {row.name: _known(row) for row in State.every()}
-            with self._lock:
-                if self._known is None:
-                    self._known = known
-                known = self._known
-        return known
+            known, changes = self._known, self._changes
+        if known is not None:
+            return known
+        with self._database.session():
+            read = {row.name: _known(row) for row in State.every()}
+        with self._lock:
+            # What was written while this read may not be in it.
+            if self._changes == changes:
+                self._known = read
+        return read
 
     def of(self, name: str) -> Known:
         """One; the empty one for a name that is not there."""
@@ -135,6 +137,7 @@ class States:
     def _forget(self) -> None:
         with self._lock:
             self._known = None
+            self._changes += 1
 
 
 def _known(row: Any) -> Known:

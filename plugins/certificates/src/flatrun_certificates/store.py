@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 # A lookup looks at the files of the certificates that could answer it; for the rest of the folder
 # it believes for this long what it saw. In seconds.
 GLANCE: Final = 1.0
+# Where lineages stand that cannot be used, so that they are looked at again: they may be mended.
+_UNKNOWN: Final = ""
 
 
 @dataclass(slots=True)
@@ -122,7 +124,8 @@ class Store:
     def _naming(self, host: str) -> list[Certificate]:
         with self._lock:
             seen = self._look(GLANCE)
-            names = (*seen.by_domain.get(host, ()), *seen.by_domain.get(f"*.{host.partition('.')[2]}", ()))
+            keys = (host, f"*.{host.partition('.')[2]}", _UNKNOWN)
+            names = [name for key in keys for name in seen.by_domain.get(key, ())]
             fresh = [self._again(name) for name in dict.fromkeys(names)]
         return [one for lineage in fresh if lineage and (one := self.certificate(lineage)) is not None]
 
@@ -177,6 +180,6 @@ def _names(live: Path) -> list[str]:
 def _by_domain(lineages: Mapping[str, Lineage]) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     for name, lineage in lineages.items():
-        for domain in lineage.leaf.domains if lineage.leaf else ():
+        for domain in lineage.leaf.domains if lineage.leaf else (_UNKNOWN,):
             found[domain] = (*found.get(domain, ()), name)
     return found
