@@ -1,0 +1,250 @@
+"""A panel whose nginx is judged by crossplane, and one with the real program in a container."""
+
+import os
+import secrets
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import crossplane
+import pytest
+from flask import Flask
+
+from flatrun_core import HOOK_API, PluginInfo, hookimpl
+from flatrun_core.ports.docker import Project
+from flatrun_core.ports.nginx import Fragment
+from flatrun_core.ports.programs import Completed
+from flatrun_core.ports.proxy import PROXY, Host, Proxy, Route, Site, Tls
+from flatrun_core.testing.fake_docker import FakeCompose, FakeEngine
+from flatrun_core.testing.fake_exec import ExecCall
+from flatrun_core.testing.pem import self_signed
+from flatrun_nginx import plugin
+from flatrun_nginx.backend import BACKEND, NginxBackend
+
+VERSION = """nginx version: nginx/1.22.1
+configure arguments: --prefix=/usr/share/nginx --conf-path=/etc/nginx/nginx.conf \
+--modules-path=/usr/lib/nginx/modules
+"""
+LISTING = "/usr/lib/nginx/modules:\nndk_http_module.so\nngx_http_lua_module.so\n/etc/nginx:\nmime.types\n"
+# What crossplane's list lacks, and what stands in a map and is no statement at all.
+UNLISTED = ("http2", "ssl_reject_handshake", "lua_shared_dict", "default", "https", "~*h2c", "")
+
+
+class Contributor:
+    """A plugin that gathers the sites of a test, and fragments for them."""
+
+    PLUGIN = PluginInfo(slug="contributor", hook_api=HOOK_API, display_name="Contributor")
+
+    def __init__(self) -> None:
+        self.sites: list[Site] = []
+        self.fragments: list[Fragment] = []
+        self.failure: Exception | None = None
+
+    @hookimpl
+    def flatrun_gather_sites(self) -> Sequence[Site]:
+        return self.sites
+
+    @hookimpl(optionalhook=True)
+    def flatrun_gather_nginx_fragments(self, sites: Sequence[Site]) -> Sequence[Fragment]:
+        if self.failure is not None:
+            raise self.failure
+        spoiled = [
+            Fragment("server", "no_such_directive on;", site=site.deployment)
+            for site in sites
+            if site.options.get("spoiled")
+        ]
+        return [*self.fragments, *spoiled]
+
+
+@dataclass
+class FakeNginx:
+    """The programs in the container, judging files as nginx would where crossplane can.
+
+    ``refuse`` makes a test fail with that output; ``reloads`` counts; ``image`` is what it tells of itself.
+    """
+
+    folder: Path
+    refuse: list[str] = field(default_factory=list)
+    tests: list[str] = field(default_factory=list)
+    reloads: int = 0
+    reload_failure: str = ""
+    version: str = VERSION
+    listing: str = LISTING
+    on_test: Callable[[], None] = lambda: None
+
+    def run(self, call: ExecCall) -> Completed:
+        """``nginx -V``, ``-t -c`` and ``-s reload``."""
+        if call.args[1:] == ("-V",):
+            return call.done(stderr=self.version)
+        if call.args[1:] == ("-s", "reload"):
+            self.reloads += not self.reload_failure
+            return call.done(stderr=self.reload_failure, returncode=int(bool(self.reload_failure)))
+        self.tests.append(call.args[3])
+        self.on_test()
+        problem = self.refuse.pop(0) if self.refuse else self.judge(call.args[3])
+        if problem:
+            text = f"nginx: [emerg] {problem}\nnginx: configuration file {call.args[3]} test failed\n"
+            return call.done(stderr=text, returncode=1)
+        return call.done(stderr=f"nginx: configuration file {call.args[3]} test is successful\n")
+
+    def list(self, call: ExecCall) -> Completed:
+        """``ls``."""
+        return call.done(stdout=self.listing)
+
+    def judge(self, main: str) -> str:
+        """What nginx would say of a main file; empty when it is good."""
+        stage = self.folder / ".judged" / secrets.token_hex(6)
+        shutil.copytree(self.folder / "conf.d", stage / "conf.d", symlinks=True)
+        start = stage / "conf.d" / main.removeprefix("/etc/nginx/conf.d/")
+        for path in stage.rglob("*"):
+            if path.is_file():
+                text = path.read_bytes().decode("utf-8", "replace")
+                text = text.replace("/etc/nginx/conf.d", str(stage / "conf.d"))
+                text = text.replace("include /etc/nginx/mime.types;", "")
+                path.unlink()
+                path.write_text(text)
+        try:
+            return self._problem(start, stage)
+        finally:
+            shutil.rmtree(stage)
+
+    def _problem(self, start: Path, stage: Path) -> str:
+        payload = crossplane.parse(str(start), strict=True, check_ctx=True, check_args=True)
+        for one in payload["config"]:
+            for error in one["errors"]:
+                text = str(error["error"])
+                if not any(f'"{name}"' in text for name in UNLISTED):
+                    place = f" in {one['file']}:{error['line']}"
+                    told = text.split(" in /")[0] + place
+                    return told.replace(str(stage / "conf.d"), "/etc/nginx/conf.d")
+        for one in payload["config"]:
+            for missing in self._missing(one["parsed"]):
+                return f'cannot load certificate "{missing}": no such file'
+        return ""
+
+    def _missing(self, statements: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+        for one in statements:
+            if one["directive"] in ("ssl_certificate", "ssl_certificate_key"):
+                path = one["args"][0]
+                if not (self.folder / "certs" / path.removeprefix("/etc/letsencrypt/")).exists():
+                    yield path
+            yield from self._missing(one.get("block", ()))
+
+
+class ComposeWithRun(FakeCompose):
+    """Also runs programs in throw-away containers."""
+
+    def __init__(self, engine: FakeEngine) -> None:
+        super().__init__(engine)
+        self.ran: list[tuple[str, ...]] = []
+
+    def run(self, project: Project, *args: str, timeout: float = 600.0, check: bool = True) -> Completed:
+        if args[0] != "run":
+            return super().run(project, *args, timeout=timeout, check=check)
+        # An empty command: it succeeds, or fails as it was told to.
+        done = super().run(project, "run", timeout=timeout, check=check)
+        if done.returncode != 0:
+            return done
+        program, rest = args[args.index("--entrypoint") + 1], args[args.index("--entrypoint") + 3 :]
+        self.ran.append((program, *rest))
+        return self.engine.programs[program](ExecCall("throw-away", (program, *rest), timeout))
+
+
+@dataclass
+class World:
+    """A panel with nginx and what stands around it."""
+
+    app: Flask
+    backend: NginxBackend
+    contributor: Contributor
+    folder: Path
+    engine: Any
+    compose: Any
+    nginx: FakeNginx
+    settings: dict[str, Any]
+
+    @property
+    def conf(self) -> Path:
+        return self.folder / "conf.d"
+
+    @property
+    def proxy(self) -> Proxy:
+        return self.service(PROXY)
+
+    @property
+    def container(self) -> Any:
+        return self.engine.container("edge")
+
+    def service(self, key: Any) -> Any:
+        return self.app.extensions["flatrun"].services.get(key)
+
+    def names(self) -> list[str]:
+        """What stands in the folder of generated files, whatever it is."""
+        return sorted(path.name for path in self.conf.iterdir())
+
+    def fresh(self) -> NginxBackend:
+        """A backend that knows nothing of before, as after a start of the panel."""
+        return NginxBackend(self.backend._ctx)
+
+
+def plain(deployment: str, *, port: int = 80, **more: Any) -> Site:
+    """A site of one host."""
+    host = Host(f"{deployment}.example.com", (), (Route("/", f"{deployment}-web", port),))
+    return Site(deployment, (host,), more)
+
+
+@pytest.fixture
+def contributor() -> Contributor:
+    return Contributor()
+
+
+@pytest.fixture
+def make_site() -> Callable[..., Site]:
+    return plain
+
+
+@pytest.fixture
+def spoiled() -> Callable[[str], Site]:
+    """A site that nginx refuses, though every value of it is good."""
+    return lambda name: plain(name, spoiled=True)
+
+
+@pytest.fixture
+def make_world(
+    flatrun_app: Callable[..., Flask], fake_engine: FakeEngine, contributor: Contributor, tmp_path: Path
+) -> Callable[..., World]:
+    def make(running: bool = False, **settings: Any) -> World:
+        from flatrun_core.ports.docker import COMPOSE  # noqa: PLC0415
+
+        compose = ComposeWithRun(fake_engine)
+        folder = tmp_path / "deployments" / "nginx"
+        nginx = FakeNginx(folder)
+        fake_engine.programs.update(nginx=nginx.run, ls=nginx.list)
+        chosen = {"nginx.container_name": "edge", "nginx.image": "test/nginx:1", **settings}
+        app = flatrun_app(plugins=[plugin, contributor], settings=chosen, services={COMPOSE: lambda: compose})
+        backend = app.extensions["flatrun"].services.get(BACKEND)
+        backend.container._pause = lambda seconds: None
+        world = World(app, backend, contributor, folder, fake_engine, compose, nginx, chosen)
+        if running:
+            fake_engine.add("edge", image="test/nginx:1", networks={"proxy": ()})
+        return world
+
+    return make
+
+
+@pytest.fixture
+def world(make_world: Callable[..., World]) -> World:
+    """nginx has never run yet."""
+    return make_world()
+
+
+@pytest.fixture
+def tls(world: World) -> Tls:
+    """A certificate that nginx sees."""
+    return self_signed(world.folder / "certs" / "live" / "test", "*.example.com")
+
+
+__all__ = ["os", "subprocess"]
