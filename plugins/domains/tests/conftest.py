@@ -1,5 +1,6 @@
 """A panel with deployments and domains, a proxy in memory, and certificates that are had at will."""
 
+import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,7 @@ from flatrun_core.ports.certificates import CERTIFICATES, Certificate
 from flatrun_core.ports.deployments import ROUTES, DomainsChanged, Routes
 from flatrun_core.ports.proxy import Host, ProxyBackend
 from flatrun_core.ports.scheduling import LOCKS, Locks
-from flatrun_core.testing.client import ApiClient
+from flatrun_core.testing.client import ADMIN_KEY, ApiClient
 from flatrun_core.testing.fake_docker import FakeEngine
 from flatrun_core.testing.fakes import FakeProxy
 from flatrun_domains.following import FOLLOWER
@@ -201,15 +202,24 @@ def make_bench(
     fake_proxy: FakeProxy,
     certificates: FakeCertificates,
 ) -> Iterator[Callable[..., Bench]]:
-    """Return a function that makes panels; without a proxy or certificates on demand."""
+    """Return a function that makes panels: without proxy or certificates, or with a settings file."""
     from flatrun_deployments import plugin as deployments
     from flatrun_domains import plugin
 
     made: list[Bench] = []
 
-    def make(*, proxy: bool = True, with_certificates: bool = True, **settings: Any) -> Bench:
+    def make(
+        *, proxy: bool = True, with_certificates: bool = True, saved: bool = False, **settings: Any
+    ) -> Bench:
         edge = Edge(fake_proxy if proxy else None, certificates if with_certificates else None)
-        app = flatrun_app(plugins=[deployments, plugin, edge], settings=settings)
+        config = tmp_path / "flatrun.yml" if saved else None
+        if config is not None:
+            known = {
+                "deployments_path": str(tmp_path / "deployments"),
+                "auth": {"api_keys": [ADMIN_KEY]},
+            }
+            config.write_text(json.dumps(known))
+        app = flatrun_app(plugins=[deployments, plugin, edge], settings=settings, config=config)
         bench = Bench(
             app, flatrun_client(app), tmp_path / "deployments", fake_engine, fake_proxy, certificates, edge
         )

@@ -11,6 +11,7 @@ from flatrun_core.ports.deployments import DEPLOYMENTS
 from flatrun_core.ports.proxy import PANEL, PROXY, Applied, Site
 from flatrun_core.ports.settings import SettingsChange
 from flatrun_domains import errors
+from flatrun_domains.publishing import PUBLISHER
 from flatrun_domains.registry import REGISTRY
 from flatrun_domains.settings import DomainSettings
 from flatrun_domains.status import STATUSES
@@ -31,6 +32,7 @@ class Follower:
         self._proxy = ctx.services.get(PROXY)
         self._deployments = ctx.services.get(DEPLOYMENTS)
         self._registry = ctx.services.get(REGISTRY)
+        self._publisher = ctx.services.get(PUBLISHER)
         self._statuses = ctx.services.get(STATUSES)
         self._looks = 0
         self._served: dict[str, Site] = {}
@@ -71,7 +73,7 @@ class Follower:
         owner = self._registry.owner_of(domain) if domain else None
         if owner is not None:
             raise errors.panel_domain_taken(domain, owner)
-        self._proxy.apply({PANEL})
+        self._publisher.apply(PANEL)
         self._in_background(self._secure_panel)
 
     # --- within ---------------------------------------------------------------------------------
@@ -82,10 +84,9 @@ class Follower:
 
     def _apply(self) -> Applied:
         try:
-            applied = self._proxy.apply()
+            applied = self._publisher.apply()
             self._registry.remember()
         except Exception as exc:  # noqa: BLE001 - whatever it is, the panel goes on, and it is told of once
-            self._registry.distrust()
             reason = exc.message if isinstance(exc, FlatrunError) else f"{type(exc).__name__}: {exc}"
             self._tell("apply", f"the proxy serves what it served before: {reason}")
             return Applied()
@@ -133,7 +134,7 @@ class Follower:
             return
         try:
             certificate = certificates.ensure(hosts)
-            self._proxy.apply({PANEL})
+            self._publisher.apply(PANEL)
             problem = certificates.confirm(certificate)
         except Exception as exc:  # noqa: BLE001 - as above
             problem = exc.message if isinstance(exc, FlatrunError) else f"{type(exc).__name__}: {exc}"

@@ -20,7 +20,7 @@ from flatrun_core.ports.proxy import PROXY
 from flatrun_core.ports.scheduling import LOCKS
 from flatrun_domains import errors
 from flatrun_domains.entries import Entry, read
-from flatrun_domains.publishing import WAIT_FOR_PROXY
+from flatrun_domains.publishing import PUBLISHER, WAIT_FOR_PROXY
 from flatrun_domains.registry import REGISTRY
 
 
@@ -31,6 +31,7 @@ class Joins:
         self._ctx = ctx
         self._proxy = ctx.services.get(PROXY)
         self._registry = ctx.services.get(REGISTRY)
+        self._publisher = ctx.services.get(PUBLISHER)
         # Names that came back although their site was kept.
         self._replaced: set[str] = set()
 
@@ -50,7 +51,7 @@ class Joins:
         self._registry.created(event.name)
         if event.name in self._replaced:
             self._replaced.discard(event.name)
-            self._proxy.apply({event.name})
+            self._publisher.apply(event.name)
 
     def removal(self, removal: Removal) -> Sequence[RemovedItem]:
         """The site goes and its certificates, as far as asked for and used by nobody else."""
@@ -63,7 +64,7 @@ class Joins:
         was_served = self._proxy.status(name).exists
         self._registry.leave(name)
         if entries or was_served:
-            self._proxy.apply({name})
+            self._publisher.apply(name)
         items = [RemovedItem("virtual_host")] if was_served else []
         certificates = self._ctx.services.find(CERTIFICATES)
         hosts = list(dict.fromkeys(host for entry in _every(removal.deployment) for host in entry.names))

@@ -4,7 +4,7 @@ from typing import Any
 
 from flatrun_core import PluginContext, ServiceKey
 from flatrun_core.ports.auth import Identity
-from flatrun_core.ports.proxy import PROXY
+from flatrun_domains.publishing import PUBLISHER
 from flatrun_domains.registry import REGISTRY
 from flatrun_domains.settings import DomainSettings
 from flatrun_domains.status import STATUSES
@@ -15,7 +15,7 @@ class Proxying:
 
     def __init__(self, ctx: PluginContext) -> None:
         self._ctx = ctx
-        self._proxy = ctx.services.get(PROXY)
+        self._publisher = ctx.services.get(PUBLISHER)
         self._registry = ctx.services.get(REGISTRY)
         self._statuses = ctx.services.get(STATUSES)
 
@@ -28,7 +28,7 @@ class Proxying:
 
     def sync(self, identity: Identity) -> dict[str, Any]:
         """Apply everything; 500 when the proxy cannot."""
-        applied = self._proxy.apply()
+        applied = self._publisher.apply()
         self._registry.remember()
         answer = {
             "message": "Proxy synchronised",

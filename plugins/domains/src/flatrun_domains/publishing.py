@@ -86,7 +86,7 @@ class Publisher:
         with self._locks.hold("proxy", wait=WAIT_FOR_PROXY):
             entries = self._registry.served(self._deployments.get(name))
             self._registry.check_free(name, entries, (), SYSTEM)
-            applied = self._proxy.apply({name})
+            applied = self.apply(name)
         self._registry.remember()
         return self.finish(name, applied)
 
@@ -108,10 +108,18 @@ class Publisher:
         result = Outcome(name, applied=Applied(skipped=True, message=message)).as_result()
         return result | {"success": False}
 
+    def apply(self, *changed: str) -> Applied:
+        """Apply; after a failure the timer tries again."""
+        try:
+            return self._proxy.apply(frozenset(changed))
+        except BaseException:
+            self._registry.distrust()
+            raise
+
     def apply_quietly(self, name: str) -> Applied:
         """Apply after a deployment's site has gone; a failure is logged only."""
         try:
-            return self._proxy.apply({name})
+            return self.apply(name)
         except FlatrunError as exc:
             log.warning("the site of %s could not be taken away yet: %s", name, exc.message)
             return Applied(message=exc.message)
@@ -187,7 +195,7 @@ class Publisher:
     ) -> None:
         """Serve with new certificates; where the proxy does not take them, without them as before."""
         try:
-            applied = self._proxy.apply({name})
+            applied = self.apply(name)
         except FlatrunError as exc:
             outcome.problems.append(f"The proxy does not take the certificate: {exc.message}")
             self._registry.refuse([certificate.fingerprint for certificate in had])

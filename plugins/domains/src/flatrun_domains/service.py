@@ -159,7 +159,7 @@ class Domains:
 
     def _apply(self, change: Change) -> None:
         change.document.save()
-        change.applied = self._proxy.apply({change.deployment.name})
+        change.applied = self._publisher.apply(change.deployment.name)
 
     def _pin(self, change: Change) -> None:
         """The single-domain fields are about to change, and whoever relies on them must not move."""

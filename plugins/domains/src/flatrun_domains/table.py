@@ -13,6 +13,8 @@ from flatrun_domains import rules
 from flatrun_domains.entries import Entry
 
 DEFAULT_TIMEOUT: Final = 60
+# The panel is reached by its socket; a route has a port all the same.
+PANEL_PORT: Final = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +174,7 @@ def _host_plan(
 
 
 def _with_panel(table: Table, domain: str, ssl: bool) -> Table:
-    plan = HostPlan((domain,), (Route("/", PANEL, 0),), (domain,) if ssl else ())
+    plan = HostPlan((domain,), (Route("/", PANEL, PANEL_PORT),), (domain,) if ssl else ())
     return Table(
         {PANEL: (plan,), **table.sites},
         {**table.owners, domain: PANEL},
