@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -140,9 +140,15 @@ def listening() -> Iterator[Callable[[Path], None]]:
 
 
 @pytest.fixture
+def free_ports() -> Callable[[int], list[int]]:
+    """Return a function that finds ports of 127.0.0.1 on which nothing listens."""
+    return some_free_ports
+
+
+@pytest.fixture
 def closed_port() -> int:
     """Return a port of 127.0.0.1 on which nothing listens."""
-    return free_ports(1)[0]
+    return some_free_ports(1)[0]
 
 
 class Target(ThreadingHTTPServer):
@@ -279,24 +285,39 @@ def caddy(caddy_program: str) -> Iterator[RealCaddy]:
     """Start a Caddy that serves nothing yet."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="flatrun-caddy-")))
-        real = RealCaddy(caddy_program, folder, *free_ports(2))
+        real = RealCaddy(caddy_program, folder, *some_free_ports(2))
         (folder / "empty").write_text(f"{{\n\tadmin {real.admin}\n}}\n")
-        environment = {"PATH": os.environ["PATH"], "HOME": str(folder)}
+        stack.enter_context(running(caddy_program, folder / "empty", real.admin))
+        yield real
+
+
+@contextmanager
+def running(program: str, config: Path, admin: str) -> Iterator[None]:
+    """A Caddy that was started with a file, until it answers at its admin address."""
+    home = config.parent
+    with (home / "log").open("w") as log:
         process = subprocess.Popen(
-            [caddy_program, "run", "--config", str(folder / "empty"), "--adapter", "caddyfile"],
-            env=environment,
-            stderr=stack.enter_context((folder / "log").open("w")),
+            [program, "run", "--config", str(config), "--adapter", "caddyfile"],
+            env={"PATH": os.environ["PATH"], "HOME": str(home)},
+            stderr=log,
         )
         try:
-            eventually(lambda: process.poll() is not None or not unreachable(real.admin))
-            assert process.poll() is None, (folder / "log").read_text()
-            yield real
+            eventually(lambda: process.poll() is not None or not unreachable(admin))
+            assert process.poll() is None, (home / "log").read_text()
+            yield
         finally:
             process.terminate()
             process.wait(PATIENCE)
 
 
-def free_ports(count: int) -> list[int]:
+@pytest.fixture
+def start_caddy(caddy_program: str) -> Iterator[Callable[[Layout], None]]:
+    """Return a function that starts another Caddy with the file that a layout names."""
+    with ExitStack() as stack:
+        yield lambda layout: stack.enter_context(running(caddy_program, layout.file, layout.admin))
+
+
+def some_free_ports(count: int) -> list[int]:
     """Return ports on which nothing listens, of this pytest worker's own range."""
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     first = FIRST_PORT + worker * EACH_WORKER

@@ -132,6 +132,19 @@ def test_a_reload_that_fails_is_told_and_tried_again(backend: CaddyBackend, fake
     assert not backend.apply([site("blog")], set(), False).reloaded
 
 
+def test_a_reload_that_takes_too_long_undoes_nothing(
+    backend: CaddyBackend, fake_caddy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(*_: object) -> str:
+        raise TimedOut("caddy took longer than 60 seconds and was stopped")
+
+    monkeypatch.setattr(fake_caddy, "reload", slow)
+    applied = backend.apply([site("blog")], {"blog"}, False)
+    assert (applied.changed, applied.reloaded, applied.serving) == (True, False, False)
+    assert "took longer" in applied.message
+    assert backend.status("blog").exists
+
+
 @pytest.fixture
 def without_program(layout: Layout) -> CaddyBackend:
     """Return a backend on a machine that has no such program."""

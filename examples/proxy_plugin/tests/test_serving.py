@@ -5,12 +5,15 @@ import json
 import socket
 import ssl
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from flatrun_caddy.backend import CaddyBackend
+from flatrun_caddy.program import CaddyProgram
+from flatrun_caddy.settings import Layout
 from flatrun_core import Failed
 from flatrun_core.ports.proxy import PANEL, Host, Route, Site, Tls
 from flatrun_core.testing.pem import self_signed
@@ -32,9 +35,9 @@ def ask(caddy: Any) -> Ask:
     """Return a function that sends a request for a host, and gives status, JSON (or text) and headers."""
 
     def send(
-        host: str, path: str = "/", *, headers: dict[str, str] | None = None, body: Any = None
+        host: str, path: str = "/", *, headers: dict[str, str] | None = None, body: Any = None, port: int = 0
     ) -> tuple[int, Any, dict[str, str]]:
-        connection = http.client.HTTPConnection("127.0.0.1", caddy.http_port, timeout=LIMIT)
+        connection = http.client.HTTPConnection("127.0.0.1", port or caddy.http_port, timeout=LIMIT)
         try:
             sent = {"Host": host, **(headers or {})}
             connection.request("GET" if body is None else "POST", path, body=body, headers=sent)
@@ -303,6 +306,24 @@ def test_a_change_that_caddy_refuses_leaves_everybody_served(
     with pytest.raises(Failed):
         backend.apply([routed("blog", to(blog)), routed("shop", to(blog), tls=tls)], {"shop"}, False)
     assert ask("blog.example.com")[1]["name"] == "blog"
+
+
+def test_a_caddy_that_starts_later_serves_what_was_written_before(
+    caddy: Any,
+    ask: Ask,
+    target: Callable[[str], Any],
+    root: Path,
+    start_caddy: Callable[[Layout], None],
+    free_ports: Callable[[int], list[int]],
+) -> None:
+    ports = dict(zip(("http_port", "https_port"), free_ports(2), strict=True))
+    layout = replace(caddy.layout(root), admin=f"unix/{root / 'caddy' / 'admin.sock'}", **ports)
+    backend = CaddyBackend(lambda: layout, CaddyProgram(caddy.programs))
+    applied = backend.apply([routed("blog", to(target("blog")))], {"blog"}, False)
+    assert (applied.changed, applied.serving) == (True, False)
+    start_caddy(layout)
+    assert ask("blog.example.com", port=layout.http_port)[1]["name"] == "blog"
+    assert backend.apply([routed("blog", to(target("blog")))], {"blog"}, False).serving
 
 
 def test_the_running_caddy_is_told_apart_from_one_that_is_away(

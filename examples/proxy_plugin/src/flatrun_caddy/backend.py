@@ -12,7 +12,7 @@ from flatrun_caddy.caddyfile import render
 from flatrun_caddy.program import Caddy, unreachable
 from flatrun_caddy.record import record_of, with_record
 from flatrun_caddy.settings import Layout
-from flatrun_core import Failed, ServiceKey, Unavailable
+from flatrun_core import Failed, FlatrunError, ServiceKey, Unavailable
 from flatrun_core.ports.proxy import PANEL, Applied, Endpoints, ProxyBackend, Route, Site, VirtualHost
 
 log = logging.getLogger(__name__)
@@ -85,7 +85,8 @@ class CaddyBackend(ProxyBackend):
             return False, f"Caddy does not answer at {layout.admin}; this takes effect when it starts"
         try:
             words = self._caddy.reload(layout)
-        except Unavailable as exc:
+        except FlatrunError as exc:
+            # The file is good and in its place, so this is told and undoes nothing.
             words = exc.message
         if words:
             log.error("caddy did not load %s: %s", layout.file, words)
