@@ -1,23 +1,22 @@
 """A panel whose nginx is judged by crossplane, and one with the real program in a container."""
 
-import os
 import secrets
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import crossplane
 import pytest
 from flask import Flask
 
-from flatrun_core import HOOK_API, PluginInfo, hookimpl
-from flatrun_core.ports.docker import Project
+from flatrun_core import HOOK_API, PluginInfo, SettingsSchema, fields, hookimpl
+from flatrun_core.ports.docker import COMPOSE, Project
 from flatrun_core.ports.nginx import Fragment
 from flatrun_core.ports.programs import Completed
 from flatrun_core.ports.proxy import PROXY, Host, Proxy, Route, Site, Tls
+from flatrun_core.ports.settings import SettingsGroup
 from flatrun_core.testing.fake_docker import FakeCompose, FakeEngine
 from flatrun_core.testing.fake_exec import ExecCall
 from flatrun_core.testing.pem import self_signed
@@ -33,15 +32,33 @@ LISTING = "/usr/lib/nginx/modules:\nndk_http_module.so\nngx_http_lua_module.so\n
 UNLISTED = ("http2", "ssl_reject_handshake", "lua_shared_dict", "default", "https", "~*h2c", "")
 
 
-class Contributor:
-    """A plugin that gathers the sites of a test, and fragments for them."""
+@dataclass(frozen=True)
+class Networks:
+    default_proxy_network: str = "proxy"
 
-    PLUGIN = PluginInfo(slug="contributor", hook_api=HOOK_API, display_name="Contributor")
+
+class NetworksSchema(SettingsSchema):
+    dataclass: ClassVar[type] = Networks
+    default_proxy_network = fields.ContainerName(
+        metadata={"description": "As the deployments plugin has it."}
+    )
+
+
+class Contributor:
+    """A plugin that gathers the sites of a test, and fragments for them, and names the proxy network."""
+
+    PLUGIN = PluginInfo(
+        slug="contributor", hook_api=HOOK_API, display_name="Contributor", sections=("infrastructure",)
+    )
 
     def __init__(self) -> None:
         self.sites: list[Site] = []
         self.fragments: list[Fragment] = []
         self.failure: Exception | None = None
+
+    @hookimpl
+    def flatrun_register_settings(self) -> Sequence[SettingsGroup]:
+        return [SettingsGroup("infrastructure", NetworksSchema)]
 
     @hookimpl
     def flatrun_gather_sites(self) -> Sequence[Site]:
@@ -118,7 +135,7 @@ class FakeNginx:
                 text = str(error["error"])
                 if not any(f'"{name}"' in text for name in UNLISTED):
                     place = f" in {one['file']}:{error['line']}"
-                    told = text.split(" in /")[0] + place
+                    told = text.split(" in /", maxsplit=1)[0] + place
                     return told.replace(str(stage / "conf.d"), "/etc/nginx/conf.d")
         for one in payload["config"]:
             for missing in self._missing(one["parsed"]):
@@ -217,8 +234,6 @@ def make_world(
     flatrun_app: Callable[..., Flask], fake_engine: FakeEngine, contributor: Contributor, tmp_path: Path
 ) -> Callable[..., World]:
     def make(running: bool = False, **settings: Any) -> World:
-        from flatrun_core.ports.docker import COMPOSE  # noqa: PLC0415
-
         compose = ComposeWithRun(fake_engine)
         folder = tmp_path / "deployments" / "nginx"
         nginx = FakeNginx(folder)
@@ -245,6 +260,3 @@ def world(make_world: Callable[..., World]) -> World:
 def tls(world: World) -> Tls:
     """A certificate that nginx sees."""
     return self_signed(world.folder / "certs" / "live" / "test", "*.example.com")
-
-
-__all__ = ["os", "subprocess"]

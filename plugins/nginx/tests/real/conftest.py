@@ -1,0 +1,242 @@
+"""A panel with the real nginx in a container, on a network and on ports of the test's own."""
+
+import http.client
+import importlib.util
+import json
+import secrets
+import socket
+import ssl
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from flatrun_core.docker import ComposeCli, DockerEngine
+from flatrun_core.ports.docker import COMPOSE, ENGINE
+from flatrun_core.ports.proxy import PROXY, Proxy, Tls
+from flatrun_core.programs import ProgramRunner
+from flatrun_core.testing.pem import self_signed
+from flatrun_nginx import plugin
+from flatrun_nginx.backend import BACKEND, NginxBackend
+
+ROOT = Path(__file__).resolve().parents[4]
+HERE = "127.0.0.1"
+PATIENCE = 20.0
+
+
+def loaded(path: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"nginx_real_{Path(path).stem}", ROOT / path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a visitor got."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    def seen(self) -> dict[str, str]:
+        """The headers that the application saw, by lower-case name."""
+        return {name.lower(): value for name, value in self.json()["headers"]}
+
+
+@dataclass
+class RealEdge:
+    """The panel, its backend, and what visitors and targets need."""
+
+    app: Flask
+    backend: NginxBackend
+    contributor: Any
+    folder: Path
+    name: str
+    http_port: int
+    https_port: int
+    application: str
+
+    @property
+    def conf(self) -> Path:
+        return self.folder / "conf.d"
+
+    @property
+    def proxy(self) -> Proxy:
+        return self.service(PROXY)
+
+    def service(self, key: Any) -> Any:
+        return self.app.extensions["flatrun"].services.get(key)
+
+    def fresh(self) -> NginxBackend:
+        """A backend that knows nothing of before, as after a start of the panel."""
+        return NginxBackend(self.backend._ctx)
+
+    def certificate(self, *names: str) -> Tls:
+        return self_signed(self.folder / "certs" / "live" / secrets.token_hex(4), *names)
+
+    def docker(self, *args: str, check: bool = True) -> str:
+        done = subprocess.run(["docker", *args], capture_output=True, text=True, check=check, timeout=120)
+        return done.stdout + done.stderr
+
+    def state(self) -> str:
+        return self.docker("inspect", "-f", "{{.State.Status}}", self.name, check=False).strip()
+
+    def target(self, alias: str) -> str:
+        """An application under a name on the proxy network; the container's name."""
+        name = f"{self.name}-{alias}"
+        project, _, service = alias.rpartition("-")
+        self.docker(
+            *("run", "-d", "--init", "--name", name, "--network", self.name, "--network-alias", alias),
+            *("-e", f"NAME={alias}", "--label", f"com.docker.compose.project={project}"),
+            *("--label", f"com.docker.compose.service={service}", self.application),
+        )
+        return name
+
+    def get(
+        self, host: str, target: str = "/", *, tls: bool = False, method: str = "GET", **headers: str
+    ) -> Answer:
+        """Ask as a visitor would, without any change to the target."""
+        connection = self._connection(host, tls)
+        try:
+            connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
+            for name, value in {"Host": host, **headers}.items():
+                connection.putheader(name.replace("_", "-"), value)
+            connection.endheaders()
+            answer = connection.getresponse()
+            return Answer(answer.status, dict(answer.getheaders()), answer.read())
+        finally:
+            connection.close()
+
+    def until(self, good: Callable[[], Any]) -> Any:
+        """Wait until something is so; a reload takes effect a moment after the command."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            try:
+                found = good()
+            except (OSError, http.client.HTTPException, ValueError):
+                found = None
+            if found or time.monotonic() > end:
+                assert found, (
+                    f"not within {PATIENCE:g} seconds; {self.docker('logs', self.name, check=False)}"
+                )
+                return found
+            time.sleep(0.05)
+
+    def shown(self, name: str) -> bytes:
+        """The certificate that is shown for a name, as DER."""
+        context = unchecked()
+        with (
+            socket.create_connection((HERE, self.https_port), 10) as plain,
+            context.wrap_socket(plain, server_hostname=name) as secured,
+        ):
+            return secured.getpeercert(True) or b""
+
+    def _connection(self, host: str, tls: bool) -> http.client.HTTPConnection:
+        if not tls:
+            return http.client.HTTPConnection(HERE, self.http_port, timeout=20)
+        connection = http.client.HTTPConnection(HERE, self.https_port, timeout=20)
+        plain = socket.create_connection((HERE, self.https_port), 20)
+        connection.sock = unchecked().wrap_socket(plain, server_hostname=host)
+        return connection
+
+
+def unchecked() -> ssl.SSLContext:
+    """A client that looks at whatever it is shown."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+@pytest.fixture(scope="session")
+def nginx_image() -> str:
+    return str(loaded("tests/e2e/images/build.py").build("nginx"))
+
+
+@pytest.fixture(scope="session")
+def application_image() -> str:
+    return str(loaded("tests/e2e/images/build.py").build("application"))
+
+
+@pytest.fixture(scope="session")
+def ports() -> Any:
+    return loaded("tests/e2e/flatrun_e2e/ports.py").Ports()
+
+
+@pytest.fixture
+def make_real_edge(
+    flatrun_app: Callable[..., Flask],
+    contributor: Any,
+    nginx_image: str,
+    ports: Any,
+    tmp_path: Path,
+) -> Iterator[Callable[..., RealEdge]]:
+    engine = DockerEngine()
+    compose = ComposeCli(ProgramRunner(), engine.touch, engine.client.host, engine.settle)
+    made: list[str] = []
+
+    def make(application: str = "", **settings: Any) -> RealEdge:
+        name = f"edge-{secrets.token_hex(4)}"
+        made.append(name)
+        http_port, https_port = ports.next(), ports.next()
+        chosen = {
+            "nginx.container_name": name,
+            "nginx.image": nginx_image,
+            "nginx.http_port": http_port,
+            "nginx.https_port": https_port,
+            "nginx.bind_address": HERE,
+            "infrastructure.default_proxy_network": name,
+            **settings,
+        }
+        app = flatrun_app(
+            plugins=[plugin, contributor],
+            settings=chosen,
+            services={ENGINE: lambda: engine, COMPOSE: lambda: compose},
+        )
+        backend = app.extensions["flatrun"].services.get(BACKEND)
+        folder = tmp_path / "deployments" / "nginx"
+        return RealEdge(app, backend, contributor, folder, name, http_port, https_port, application)
+
+    yield make
+    for name in made:
+        _clear(name)
+    engine.close()
+
+
+@pytest.fixture
+def real_edge(make_real_edge: Callable[..., RealEdge]) -> RealEdge:
+    """nginx has not been started yet."""
+    return make_real_edge()
+
+
+@pytest.fixture
+def site_edge(make_real_edge: Callable[..., RealEdge], application_image: str) -> RealEdge:
+    """The same, with an application to put behind it."""
+    return make_real_edge(application_image)
+
+
+def _clear(name: str) -> None:
+    listed = subprocess.run(
+        ["docker", "ps", "-aq", "--filter", f"name={name}"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    if listed.stdout.split():
+        subprocess.run(
+            ["docker", "rm", "-f", *listed.stdout.split()], capture_output=True, check=True, timeout=120
+        )
+    subprocess.run(["docker", "network", "rm", name], capture_output=True, check=False, timeout=60)
