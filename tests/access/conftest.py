@@ -6,11 +6,16 @@ import functools
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from argon2 import PasswordHasher
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from flask import Flask
 
 from flatrun_core.app import create_app
@@ -180,6 +185,7 @@ class World:
             self.of_deployment[name] = {"name": name, "container_id": f"{name}-old-1", "job_id": job}
         self.of_deployment[GONE] = {"name": GONE}
         self.values["template_id"] = self.get("/api/templates")["templates"][0]["id"]
+        self.values["domain"] = put_certificate(self.root / "nginx" / "certs" / "live")
         self.make_account("keeper", Account("admin"))
         token = self.login("keeper")
         self.keeper = bearer(token)
@@ -343,6 +349,21 @@ def opened(kind: type[World], folder: Path, stranger: Any, make_compose: MakeCom
         yield world
     state.close()
     app.extensions["flatrun"].database.close()
+
+
+def put_certificate(live: Path) -> str:
+    """Put a certificate there that belongs to no deployment; its name."""
+    name, key = "nobodys.example.com", ec.generate_private_key(ec.SECP256R1())
+    moment, subject = datetime.now(UTC), x509.Name([])
+    builder = x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+    builder = builder.not_valid_before(moment).not_valid_after(moment + timedelta(days=90))
+    builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=True)
+    leaf = builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (live / name).mkdir(parents=True)
+    for file, data in (("cert", leaf), ("fullchain", leaf), ("privkey", private)):
+        (live / name / f"{file}.pem").write_bytes(data)
+    return name
 
 
 def fake_compose_of(engine: FakeEngine) -> tuple[Compose, list[Any]]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from flatrun_certificates.schemas import CertificateAnswer, CertificatesAnswer
+from flatrun_certificates.schemas import CertificatesAnswer, OneCertificateAnswer
 from flatrun_core import Failed, Level
 
 READ, WRITE, DELETE = "certificates:read", "certificates:write", "certificates:delete"
@@ -40,7 +40,7 @@ def test_a_certificate_is_shown_with_everything_that_is_known_of_it(bench: Any) 
 def test_one_certificate_is_shown_as_in_the_list(bench: Any) -> None:
     bench.lineages.add("app.example.com")
     answer = bench.admin.get("/api/certificates/app.example.com").get_json()
-    assert CertificateAnswer().validate(answer) == {}
+    assert OneCertificateAnswer().validate(answer) == {}
     assert answer["certificate"] == bench.one("app.example.com")
     assert "deployment_id" not in answer["certificate"]
 

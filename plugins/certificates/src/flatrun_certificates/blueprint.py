@@ -9,15 +9,15 @@ from flatrun_certificates.names import lineage_in_path
 from flatrun_certificates.schemas import (
     AutoRenewAnswer,
     AutoRenewSchema,
-    CertificateAnswer,
+    CertificateDeletedAnswer,
+    CertificateDeleteQuery,
+    CertificateRequestAnswer,
+    CertificateRequestSchema,
     CertificatesAnswer,
-    DeletedAnswer,
-    DeleteQuery,
     DeploymentRenewalAnswer,
+    OneCertificateAnswer,
     RenewalAnswer,
     RenewOneAnswer,
-    RequestAnswer,
-    RequestSchema,
 )
 from flatrun_core import Blueprint, Level, access, identity, record_facts, service
 
@@ -36,9 +36,9 @@ class Certificates(MethodView):
         return {"certificates": service(DESK).all(identity())}
 
     @access("certificates:write", action="certificates.request", resource="certificate")
-    @blp.arguments(RequestSchema)
+    @blp.arguments(CertificateRequestSchema)
     @blp.raises(409, 429, 500, 504)
-    @blp.response(201, RequestAnswer)
+    @blp.response(201, CertificateRequestAnswer)
     def post(self, body: dict[str, Any]) -> dict[str, Any]:
         """Ask the authority for a certificate, and serve it; one that is good already is kept.
 
@@ -70,15 +70,15 @@ class CertificateView(MethodView):
 
     @access("certificates:read", resource="certificate")
     @blp.raises(400, 404, 500)
-    @blp.response(200, CertificateAnswer)
+    @blp.response(200, OneCertificateAnswer)
     def get(self, domain: str) -> dict[str, Any]:
         """Show a certificate."""
         return {"certificate": service(DESK).one(identity(), lineage_in_path(domain))}
 
     @access("certificates:delete", action="certificates.delete", resource="certificate")
-    @blp.arguments(DeleteQuery, location="query")
+    @blp.arguments(CertificateDeleteQuery, location="query")
     @blp.raises(404, 409, 500)
-    @blp.response(200, DeletedAnswer)
+    @blp.response(200, CertificateDeletedAnswer)
     def delete(self, query: dict[str, Any], domain: str) -> dict[str, Any]:
         """Delete a certificate; one that sites are served with only by force. It is not revoked."""
         name = lineage_in_path(domain)

@@ -12,6 +12,7 @@ from flatrun_certificates.service import CertificateService
 from flatrun_certificates.usage import Usage
 from flatrun_core import Failed, Level, NotFound, PluginContext, ServiceKey
 from flatrun_core.ports.auth import Identity
+from flatrun_core.ports.certificates import Certificate
 from flatrun_core.ports.deployments import DEPLOYMENTS
 
 _HINT: Final = "Use force=true to serve these sites without TLS and delete the certificate."
@@ -93,7 +94,7 @@ class Desk:
             for one in self.service.all()
             if one.due and _can(identity, Level.WRITE, usage.owners(one.domains))
         ]
-        outcomes = self.renewals.renew(chosen)
+        outcomes = self._renewed(chosen)
         result = _summary(outcomes)
         if outcomes and not result["renewed"]:
             raise Failed(
@@ -107,7 +108,7 @@ class Desk:
         certificate = self.service.store.certificate(lineage)
         if certificate is None:
             raise _absent()
-        outcome = self.renewals.renew([certificate])[0]
+        outcome = self._renewed([certificate])[0]
         if not outcome.success:
             raise Failed(outcome.message, code="CERTBOT_FAILED", result=_result(outcome))
         return _result(outcome)
@@ -119,11 +120,17 @@ class Desk:
             deployments.get(name)
         usage = self.service.usage()
         chosen = [one for one in self.service.all() if usage.owners(one.domains) == [name]]
-        outcomes = self.renewals.renew(chosen)
+        outcomes = self._renewed(chosen)
         return {
             "results": [_result(one) for one in outcomes],
             "success": all(one.success for one in outcomes),
         }
+
+    def _renewed(self, chosen: Sequence[Certificate]) -> list[Outcome]:
+        """Renew these; 400 when a setting is missing that all of them need."""
+        if chosen:
+            self.service.issuance.check_settings(())
+        return self.renewals.renew(chosen)
 
     def _object(self, lineage: Lineage, usage: Usage) -> dict[str, Any] | None:
         owners = usage.owners(_domains(lineage))

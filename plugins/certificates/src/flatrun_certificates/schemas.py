@@ -17,7 +17,7 @@ class CertificateDomain(fields.HostName):
         return f"*.{super()._parse(text[2:])}" if text.startswith("*.") else super()._parse(text)
 
 
-class RequestSchema(InputSchema):
+class CertificateRequestSchema(InputSchema):
     """A certificate to be had."""
 
     domain = CertificateDomain(
@@ -30,7 +30,7 @@ class RequestSchema(InputSchema):
     )
 
 
-class DeleteQuery(InputSchema):
+class CertificateDeleteQuery(InputSchema):
     """Whether sites lose TLS."""
 
     force = fields.QueryBoolean(
@@ -93,13 +93,13 @@ class CertificatesAnswer(Schema):
     certificates = fields.List(fields.Nested(CertificateSchema), required=True)
 
 
-class CertificateAnswer(Schema):
+class OneCertificateAnswer(Schema):
     """One certificate."""
 
     certificate = fields.Nested(CertificateSchema, required=True)
 
 
-class ResultSchema(Schema):
+class IssuanceResultSchema(Schema):
     """How one request of an authority ended."""
 
     domain = fields.String(required=True, metadata={"example": "app.example.com"})
@@ -107,11 +107,11 @@ class ResultSchema(Schema):
     message = fields.String(required=True, metadata={"example": "Successfully received certificate."})
 
 
-class RequestAnswer(Schema):
+class CertificateRequestAnswer(Schema):
     """A certificate that was had."""
 
     message = fields.String(required=True, metadata={"example": "Certificate requested"})
-    result = fields.Nested(ResultSchema, required=True)
+    result = fields.Nested(IssuanceResultSchema, required=True)
 
 
 class FailedDomainSchema(Schema):
@@ -149,13 +149,13 @@ class RenewOneAnswer(Schema):
 
     message = fields.String(required=True, metadata={"example": "Certificate renewed"})
     domain = fields.String(required=True, metadata={"example": "app.example.com"})
-    result = fields.Nested(ResultSchema, required=True)
+    result = fields.Nested(IssuanceResultSchema, required=True)
 
 
 class DeploymentResultSchema(Schema):
     """How each of a deployment's certificates did."""
 
-    results = fields.List(fields.Nested(ResultSchema), required=True)
+    results = fields.List(fields.Nested(IssuanceResultSchema), required=True)
     success = fields.Boolean(
         required=True, metadata={"description": "False when one failed", "example": True}
     )
@@ -169,7 +169,7 @@ class DeploymentRenewalAnswer(Schema):
     result = fields.Nested(DeploymentResultSchema, required=True)
 
 
-class DeletedAnswer(Schema):
+class CertificateDeletedAnswer(Schema):
     """A certificate that is gone."""
 
     message = fields.String(required=True, metadata={"example": "Certificate deleted"})
