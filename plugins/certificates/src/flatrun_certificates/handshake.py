@@ -13,9 +13,11 @@ from flatrun_core.ports.proxy import Endpoints
 
 logger = logging.getLogger(__name__)
 
-# A reload starts new workers while the old ones still accept: for a moment both answer.
 CONFIRM_SECONDS: Final = 3.0
 PAUSE_SECONDS: Final = 0.1
+# After a reload old workers accept beside the new ones, with nginx for a tenth of a second: what
+# counts is an answer that stays the same for longer.
+SETTLED_SECONDS: Final = 0.2
 HANDSHAKE_SECONDS: Final = 2.0
 # A name below a wildcard, which itself cannot be asked for.
 LABEL: Final = "flatrun-check"
@@ -50,12 +52,14 @@ def confirm(certificate: Certificate, endpoints: Endpoints, hosts: Sequence[str]
     if not endpoints.https:
         return "The proxy does not answer TLS now, so nobody is served the certificate yet."
     deadline = time.monotonic() + CONFIRM_SECONDS
-    left = list(hosts)
+    since: float | None = None
     while True:
-        left = [host for host in left if not _serves(certificate, endpoints, host, deadline)]
-        if not left:
+        asked = time.monotonic()
+        left = [host for host in hosts if not _serves(certificate, endpoints, host, deadline)]
+        since = None if left else asked if since is None else since
+        if since is not None and asked - since >= SETTLED_SECONDS:
             return ""
-        if time.monotonic() + PAUSE_SECONDS >= deadline:
+        if left and time.monotonic() + PAUSE_SECONDS >= deadline:
             return _complaint(left, endpoints)
         time.sleep(PAUSE_SECONDS)
 

@@ -28,6 +28,9 @@ logger = logging.getLogger(__name__)
 SHORTEST_WAIT: Final = timedelta(minutes=1)
 LONGEST_WAIT: Final = timedelta(days=1)
 USUAL_WAIT: Final = timedelta(hours=6)
+# Of the lifetime: a window that makes no sense by itself begins and ends there.
+EARLIEST_SHARE: Final = 0.5
+LATEST_SHARE: Final = 0.9
 KEEP_DIRECTORY_SECONDS: Final = 300.0
 LONGEST_ANSWER: Final = 1 << 18
 READ_BYTES: Final = 1 << 16
@@ -92,7 +95,7 @@ def ask(
         if not isinstance(base, str):
             return None
         answer, retry_after = _fetch(f"{base.rstrip('/')}/{certificate_id(leaf)}", ca_file, timeout)
-        return _window(answer, retry_after, now, leaf.not_valid_after_utc)
+        return _window(answer, retry_after, now, leaf)
     except (requests.RequestException, ValueError, x509.ExtensionNotFound) as error:
         logger.warning("The authority at %s gave no renewal information: %s", directory_url, error)
         return None
@@ -152,13 +155,24 @@ def wait_of(retry_after: str, now: datetime) -> timedelta:
     return min(max(asked, SHORTEST_WAIT), LONGEST_WAIT)
 
 
-def _window(answer: Mapping[str, Any], retry_after: str, now: datetime, not_after: datetime) -> Window | None:
+def _window(answer: Mapping[str, Any], retry_after: str, now: datetime, leaf: x509.Certificate) -> Window:
+    """The window within what makes sense for the certificate; raises ``ValueError`` when none is left.
+
+    Authorities that reckon with days give short-lived certificates windows which begin before they
+    do and end after they do: those are cut, and one which is over already means now.
+    """
     suggested = answer.get("suggestedWindow")
     if not isinstance(suggested, Mapping):
         raise ValueError("it names no window")
     start, end = _time(suggested.get("start")), _time(suggested.get("end"))
-    if end <= start or start >= not_after:
-        raise ValueError(f"its window from {start} to {end} makes no sense")
+    if end <= start:
+        raise ValueError(f"its window ends at {end} before it begins at {start}")
+    begun, lifetime = leaf.not_valid_before_utc, leaf.not_valid_after_utc - leaf.not_valid_before_utc
+    if start < begun and end > now:
+        start = begun + lifetime * EARLIEST_SHARE
+    end = min(end, begun + lifetime * LATEST_SHARE)
+    if end <= start:
+        raise ValueError(f"its window begins at {start}, when the certificate has nearly ended")
     explanation = answer.get("explanationURL")
     text = explanation[:LONGEST_EXPLANATION] if isinstance(explanation, str) else ""
     return Window(start, end, text, now + wait_of(retry_after, now))

@@ -14,7 +14,7 @@ LOCAL = "127.0.0.1"
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handshake, "CONFIRM_SECONDS", 0.4)
+    monkeypatch.setattr(handshake, "CONFIRM_SECONDS", 0.9)
     monkeypatch.setattr(handshake, "HANDSHAKE_SECONDS", 0.3)
 
 
@@ -63,6 +63,22 @@ def test_a_reload_that_takes_a_moment_is_waited_for(make_pair: Any, serve_tls: C
     answers = iter([old, None, old])
     port = serve_tls(lambda _: next(answers, new))
     assert handshake.confirm(new.seen(), Endpoints(https=((LOCAL, port),)), ["a.example.test"]) == ""
+
+
+def test_an_old_worker_that_still_answers_now_and_then_is_outwaited(
+    make_pair: Any, serve_tls: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handshake, "CONFIRM_SECONDS", 30)
+    old, new = make_pair("a.example.test"), make_pair("a.example.test")
+    answers, asked = iter([new, old, new, old]), []
+
+    def choose(name: str) -> Any:
+        asked.append(name)
+        return next(answers, new)
+
+    port = serve_tls(choose)
+    assert handshake.confirm(new.seen(), Endpoints(https=((LOCAL, port),)), ["a.example.test"]) == ""
+    assert len(asked) > 5
 
 
 def test_another_certificate_is_one_sentence(make_pair: Any, serve_tls: Callable[..., int]) -> None:

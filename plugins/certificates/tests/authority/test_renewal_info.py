@@ -79,6 +79,36 @@ def test_a_window_in_the_past_means_now_and_is_believed(authority: Authority, ma
     assert moment(found, "ab") < datetime.now(UTC)
 
 
+def test_a_window_wider_than_the_lifetime_is_cut_to_what_makes_sense(
+    authority: Authority, make_pair: Any
+) -> None:
+    pair = make_pair(days=1, age=0.25)
+    begun = pair.leaf.not_valid_before_utc
+    authority.window(begun - timedelta(hours=8), begun + timedelta(hours=40))
+    found = ask(authority.url, None, pair.pem, timeout=5)
+    assert found is not None
+    assert (found.start - begun, found.end - begun) == (timedelta(hours=12), timedelta(hours=21.6))
+
+
+def test_a_window_of_these_hours_is_believed_however_new_the_certificate_is(
+    authority: Authority, make_pair: Any
+) -> None:
+    start = datetime.now(UTC)
+    authority.window(start, start + timedelta(hours=2))
+    found = ask(authority.url, None, make_pair(age=0.1).pem, timeout=5)
+    assert found is not None
+    assert (found.start, found.end) == (start, start + timedelta(hours=2))
+
+
+def test_a_window_that_begins_when_the_certificate_has_nearly_ended_is_none(
+    authority: Authority, make_pair: Any
+) -> None:
+    pair = make_pair(days=10)
+    end = pair.leaf.not_valid_after_utc
+    authority.window(end - timedelta(hours=1), end + timedelta(hours=1))
+    assert ask(authority.url, None, pair.pem, timeout=5) is None
+
+
 @pytest.mark.parametrize(
     "info",
     [
