@@ -52,6 +52,9 @@ class Contributor:
     )
 
     def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
         self.sites: list[Site] = []
         self.fragments: list[Fragment] = []
         self.failure: Exception | None = None
@@ -211,6 +214,11 @@ def plain(deployment: str, *, port: int = 80, **more: Any) -> Site:
     """A site of one host."""
     host = Host(f"{deployment}.example.com", (), (Route("/", f"{deployment}-web", port),))
     return Site(deployment, (host,), more)
+
+
+@pytest.fixture(scope="session")
+def new_contributor() -> Callable[[], Contributor]:
+    return Contributor
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import ssl
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -17,10 +18,12 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from flatrun_core.app import create_app
 from flatrun_core.docker import ComposeCli, DockerEngine
 from flatrun_core.ports.docker import COMPOSE, ENGINE
-from flatrun_core.ports.proxy import PROXY, Proxy, Tls
+from flatrun_core.ports.proxy import PROXY, Host, Proxy, Route, Site, Tls
 from flatrun_core.programs import ProgramRunner
+from flatrun_core.settings import SettingsSource
 from flatrun_core.testing.pem import self_signed
 from flatrun_nginx import plugin
 from flatrun_nginx.backend import BACKEND, NginxBackend
@@ -175,23 +178,18 @@ def ports() -> Any:
     return loaded("tests/e2e/flatrun_e2e/ports.py").Ports()
 
 
-@pytest.fixture
-def make_real_edge(
-    flatrun_app: Callable[..., Flask],
-    contributor: Any,
-    nginx_image: str,
-    ports: Any,
-    tmp_path: Path,
-) -> Iterator[Callable[..., RealEdge]]:
-    engine = DockerEngine()
-    compose = ComposeCli(ProgramRunner(), engine.touch, engine.client.host, engine.settle)
-    made: list[str] = []
+@pytest.fixture(scope="session")
+def edge_starter(nginx_image: str, ports: Any, new_contributor: Callable[[], Any]) -> Callable[..., Any]:
+    """Make a panel with a nginx of its own in a folder: ``edge_starter(stack, folder, application)``."""
 
-    def make(application: str = "", **settings: Any) -> RealEdge:
+    def start(stack: ExitStack, root: Path, application: str = "", **settings: Any) -> RealEdge:
         name = f"edge-{secrets.token_hex(4)}"
-        made.append(name)
+        stack.callback(_clear, name)
+        engine = stack.enter_context(closing(DockerEngine()))
+        compose = ComposeCli(ProgramRunner(), engine.touch, engine.client.host, engine.settle)
         http_port, https_port = ports.next(), ports.next()
         chosen = {
+            "deployments_path": str(root),
             "nginx.container_name": name,
             "nginx.image": nginx_image,
             "nginx.http_port": http_port,
@@ -200,19 +198,49 @@ def make_real_edge(
             "infrastructure.default_proxy_network": name,
             **settings,
         }
-        app = flatrun_app(
+        contributor = new_contributor()
+        app = create_app(
+            SettingsSource.read(None, {}, chosen),
             plugins=[plugin, contributor],
-            settings=chosen,
+            strict=True,
             services={ENGINE: lambda: engine, COMPOSE: lambda: compose},
         )
+        stack.callback(app.extensions["flatrun"].database.close)
         backend = app.extensions["flatrun"].services.get(BACKEND)
-        folder = tmp_path / "deployments" / "nginx"
-        return RealEdge(app, backend, contributor, folder, name, http_port, https_port, application)
+        return RealEdge(app, backend, contributor, root / "nginx", name, http_port, https_port, application)
 
-    yield make
-    for name in made:
-        _clear(name)
-    engine.close()
+    return start
+
+
+@pytest.fixture
+def make_real_edge(
+    edge_starter: Callable[..., RealEdge], tmp_path: Path
+) -> Iterator[Callable[..., RealEdge]]:
+    with ExitStack() as stack:
+        yield lambda application="", **settings: edge_starter(
+            stack, tmp_path / "deployments", application, **settings
+        )
+
+
+@pytest.fixture(scope="module")
+def running_edge(
+    edge_starter: Callable[..., RealEdge], application_image: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RealEdge]:
+    """One that runs for all tests of a module; each begins with ``cleared``."""
+    with ExitStack() as stack:
+        edge = edge_starter(stack, tmp_path_factory.mktemp("edge") / "deployments", application_image)
+        route = Route("/", "first-web", 80)
+        edge.backend.apply([Site("first", (Host("first.example.com", (), (route,)),))], {"first"}, False)
+        assert edge.state() == "running"
+        yield edge
+
+
+@pytest.fixture
+def cleared(running_edge: RealEdge) -> RealEdge:
+    """A nginx that runs and serves nothing."""
+    running_edge.contributor.reset()
+    running_edge.backend.apply([], set(), False)
+    return running_edge
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from flatrun_core.testing.proxy_contract import ProxyBackendContract
 @pytest.mark.e2e
 class TestWithNginx(ProxyBackendContract):
     @pytest.fixture
-    def backend(self, real_edge: Any) -> ProxyBackend:
-        return real_edge.backend
+    def backend(self, cleared: Any) -> ProxyBackend:
+        return cleared.backend
 
     @pytest.fixture
-    def tls(self, real_edge: Any) -> Tls:
-        return real_edge.certificate("*.example.com")
+    def tls(self, cleared: Any) -> Tls:
+        return cleared.certificate("*.example.com")
