@@ -9,12 +9,12 @@ from flatrun_domains import requests
 from flatrun_domains.schemas import (
     ChangedDomain,
     DomainConflict,
+    DomainMessage,
     DomainResult,
     DomainsAnswer,
-    MessageAnswer,
-    NamedAnswer,
     NewDomain,
     ProxyRefusal,
+    RoutedDeployment,
 )
 from flatrun_domains.service import SERVICE
 
@@ -73,7 +73,7 @@ class Domain(MethodView):
     @access("deployments:write", level=Level.WRITE, action="domains.delete", resource="deployment")
     @blp.raises(409)
     @blp.alt_response(500, schema=ProxyRefusal, description=REFUSED)
-    @blp.response(200, MessageAnswer)
+    @blp.response(200, DomainMessage)
     def delete(self, name: str, domain_id: str) -> dict[str, str]:
         """Take a domain away; its certificate stays."""
         service(SERVICE).remove(name, domain_id, identity())
@@ -87,7 +87,7 @@ class DisableSsl(MethodView):
     @access("deployments:write", level=Level.WRITE, action="domains.disable_ssl", resource="deployment")
     @blp.raises(409)
     @blp.alt_response(500, schema=ProxyRefusal, description=REFUSED)
-    @blp.response(200, NamedAnswer)
+    @blp.response(200, RoutedDeployment)
     def post(self, name: str) -> dict[str, str]:
         """Serve all domains of a deployment by plain HTTP; certificates stay."""
         service(SERVICE).disable_tls(name, identity())

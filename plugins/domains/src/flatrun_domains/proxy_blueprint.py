@@ -7,13 +7,13 @@ from flask.views import MethodView
 from flatrun_core import Blueprint, Level, access, identity, service
 from flatrun_core.ports.deployments import ROUTES
 from flatrun_domains.proxying import PROXYING
-from flatrun_domains.schemas import DomainConflict, NamedAnswer, ProxyRefusal, SetupBody
+from flatrun_domains.schemas import DomainConflict, ProxyRefusal, ProxySetupBody, RoutedDeployment
 from flatrun_domains.service import SERVICE
 from flatrun_domains.status_schemas import (
-    SetupAnswer,
-    StatusAnswer,
+    ProxySetupAnswer,
+    ProxyStatusAnswer,
+    ProxySyncAnswer,
     SubdomainAnswer,
-    SyncAnswer,
     VirtualHostsAnswer,
 )
 
@@ -28,7 +28,7 @@ class Status(MethodView):
     """The state of one deployment's routes."""
 
     @access("certificates:read", level=Level.READ, resource="proxy")
-    @blp.response(200, StatusAnswer)
+    @blp.response(200, ProxyStatusAnswer)
     def get(self, name: str) -> dict[str, Any]:
         """Show what is served for a deployment, with its certificates."""
         return {"status": service(ROUTES).status(name)}
@@ -39,10 +39,10 @@ class Setup(MethodView):
     """Serving one deployment."""
 
     @access("certificates:write", level=Level.WRITE, action="proxy.setup", resource="proxy")
-    @blp.arguments(SetupBody)
+    @blp.arguments(ProxySetupBody)
     @blp.alt_response(409, schema=DomainConflict, description="The host and path are routed already")
     @blp.alt_response(500, schema=ProxyRefusal, description="The proxy refuses it; nothing has changed")
-    @blp.response(200, SetupAnswer)
+    @blp.response(200, ProxySetupAnswer)
     def post(self, body: dict[str, Any], name: str) -> dict[str, Any]:
         """Expose a deployment under its stored domains, or under the one that is sent.
 
@@ -60,7 +60,7 @@ class Removal(MethodView):
 
     @access("certificates:delete", level=Level.WRITE, action="proxy.remove", resource="proxy")
     @blp.raises(409)
-    @blp.response(200, NamedAnswer)
+    @blp.response(200, RoutedDeployment)
     def delete(self, name: str) -> dict[str, str]:
         """Serve a deployment no more; its domains and certificates stay for another setup."""
         service(SERVICE).withdraw(name, identity())
@@ -84,7 +84,7 @@ class Sync(MethodView):
 
     @access("certificates:write", action="proxy.sync", resource="proxy")
     @blp.raises(500)
-    @blp.response(200, SyncAnswer)
+    @blp.response(200, ProxySyncAnswer)
     def post(self) -> dict[str, Any]:
         """Apply every site as its files say now, as the panel does by itself every half minute."""
         return service(PROXYING).sync(identity())

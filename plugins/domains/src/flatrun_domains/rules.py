@@ -20,6 +20,13 @@ _UNITS: Final = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _RESERVED: Final = re.compile(r"default|rate_limits|blocked_ips|00-flatrun.*")
 
 
+def entry_id(text: str) -> str:
+    """The id of an entry; empty where one is to be made up."""
+    if text and not ID.fullmatch(text):
+        raise ValueError("it has to be of letters, digits, - and _, 64 at most")
+    return text
+
+
 def host(text: str) -> str:
     """A host name: lower case, no trailing dot, ASCII."""
     try:

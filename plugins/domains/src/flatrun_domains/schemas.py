@@ -32,7 +32,7 @@ def _by(rule: Callable[[str], object]) -> Callable[[str], None]:
     return check
 
 
-class SslBody(InputSchema):
+class DomainSslBody(InputSchema):
     """TLS of an entry."""
 
     enabled = fields.Boolean(metadata={"description": "Serve it by TLS", "example": True})
@@ -54,7 +54,7 @@ class _EntryBody(InputSchema):
         allow_none=True, validate=fields.Range(1, rules.MAX_TIMEOUT), metadata=TIMEOUT
     )
     max_body_size = fields.String(allow_none=True, validate=_by(rules.size), metadata=BODY)
-    ssl = fields.Nested(SslBody, allow_none=True)
+    ssl = fields.Nested(DomainSslBody, allow_none=True)
     aliases = fields.List(
         fields.HostName(), allow_none=True, validate=fields.Length(max=rules.MAX_ALIASES), metadata=ALIASES
     )
@@ -79,8 +79,11 @@ class NewDomain(_EntryBody):
 
     id = fields.String(
         allow_none=True,
-        validate=fields.Regexp(rf"^({rules.ID.pattern})?\Z"),
-        metadata={"description": "Made up unless sent", "example": "primary"},
+        validate=_by(rules.entry_id),
+        metadata={
+            "description": "Letters, digits, - and _, 64 at most; made up unless sent",
+            "example": "primary",
+        },
     )
     domain = fields.HostName(required=True, metadata=DOMAIN)
 
@@ -91,7 +94,7 @@ class ChangedDomain(_EntryBody):
     domain = fields.HostName(metadata=DOMAIN)
 
 
-class SetupBody(InputSchema):
+class ProxySetupBody(InputSchema):
     """How a deployment is exposed; everything is optional."""
 
     domain = fields.HostName(allow_none=True, metadata=DOMAIN)
@@ -99,7 +102,7 @@ class SetupBody(InputSchema):
     ssl = fields.Boolean(allow_none=True, metadata={"description": "Serve it by TLS", "example": True})
 
 
-class SslAnswer(Schema):
+class DomainSsl(Schema):
     """TLS of an entry."""
 
     enabled = fields.Boolean(required=True, metadata={"example": True})
@@ -119,7 +122,7 @@ class DomainAnswer(Schema):
     strip_prefix = fields.Boolean(required=True, metadata=STRIP)
     proxy_timeout = fields.Integer(metadata=TIMEOUT)
     max_body_size = fields.String(metadata=BODY)
-    ssl = fields.Nested(SslAnswer, required=True)
+    ssl = fields.Nested(DomainSsl, required=True)
     aliases = fields.List(fields.String(), required=True, metadata=ALIASES)
     problem = fields.String(metadata={"description": "Why it is not served, of an entry edited by hand"})
 
@@ -130,7 +133,7 @@ class DomainsAnswer(Schema):
     domains = fields.List(fields.Nested(DomainAnswer), required=True)
 
 
-class CertificateResult(Schema):
+class SiteCertificateResult(Schema):
     """How it went with one certificate."""
 
     domain = fields.String(required=True, metadata={"example": "blog.example.com"})
@@ -151,7 +154,7 @@ class SetupResult(Schema):
     nginx_reloaded = fields.Boolean(required=True, metadata={"example": True})
     certificate_requested = fields.Boolean(required=True)
     certificate_exists = fields.Boolean(required=True)
-    certificate_results = fields.List(fields.Nested(CertificateResult))
+    certificate_results = fields.List(fields.Nested(SiteCertificateResult))
     ssl_message = fields.String()
     ssl_error = fields.String(metadata={"description": "Why there is no certificate; the site is served"})
     target_warnings = fields.List(fields.String())
@@ -165,13 +168,13 @@ class DomainResult(Schema):
     proxy_result = fields.Nested(SetupResult, required=True, allow_none=True)
 
 
-class MessageAnswer(Schema):
+class DomainMessage(Schema):
     """That it is done."""
 
     message = fields.String(required=True, metadata={"example": "Domain deleted successfully"})
 
 
-class NamedAnswer(Schema):
+class RoutedDeployment(Schema):
     """That it is done, and to what."""
 
     message = fields.String(required=True, metadata={"example": "Proxy removed"})

@@ -6,7 +6,7 @@ from flatrun_core import fields
 from flatrun_domains.schemas import DomainAnswer, SetupResult
 
 
-class CertificateAnswer(Schema):
+class SiteCertificate(Schema):
     """A certificate."""
 
     domain = fields.String(required=True, metadata={"example": "blog.example.com"})
@@ -46,20 +46,20 @@ class ProxyStatus(Schema):
     virtual_host_exists = fields.Boolean(required=True, metadata={"example": True})
     ssl_enabled = fields.Boolean(required=True, metadata={"example": True})
     certificate_exists = fields.Boolean(required=True, metadata={"example": True})
-    certificate = fields.Nested(CertificateAnswer)
-    certificates = fields.List(fields.Nested(CertificateAnswer))
+    certificate = fields.Nested(SiteCertificate)
+    certificates = fields.List(fields.Nested(SiteCertificate))
     quarantined = fields.Boolean(metadata={"description": "The proxy refuses it and serves the others"})
     quarantine_reason = fields.String()
     left_out = fields.List(fields.Nested(LeftOutEntry))
 
 
-class StatusAnswer(Schema):
+class ProxyStatusAnswer(Schema):
     """The state of one deployment's routes."""
 
     status = fields.Nested(ProxyStatus, required=True)
 
 
-class SetupAnswer(Schema):
+class ProxySetupAnswer(Schema):
     """The outcome of a setup."""
 
     message = fields.String(required=True, metadata={"example": "Proxy setup completed"})
@@ -85,7 +85,7 @@ class VirtualHostsAnswer(Schema):
     left_out = fields.List(fields.Nested(LeftOutAnswer), required=True)
 
 
-class SyncAnswer(Schema):
+class ProxySyncAnswer(Schema):
     """What applying everything did."""
 
     message = fields.String(required=True, metadata={"example": "Proxy synchronised"})
