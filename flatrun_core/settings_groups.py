@@ -135,7 +135,11 @@ class ProxySchema(SettingsSchema):
     """Which reverse proxy serves the sites."""
 
     dataclass = ProxySettings
-    backend = String(metadata={"description": "Name of the proxy to use; needed when there are several."})
+    backend = String(
+        metadata={
+            "description": "Name of the proxy to use, from the next start; needed when there are several."
+        }
+    )
 
 
 CORE_GROUPS: Final[tuple[SettingsGroup, ...]] = (

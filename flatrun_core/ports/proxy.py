@@ -108,7 +108,11 @@ class Endpoints:
 
 
 class ProxyBackend(Protocol):
-    """Renders, tests, swaps and reloads; named in ``proxy.backend`` when there are several."""
+    """Renders, tests, swaps and reloads; named in ``proxy.backend`` when there are several.
+
+    Sites come as they were gathered: ``site_rules.check_site`` tells what may be written, and
+    ``testing.proxy_contract`` what else is promised.
+    """
 
     name: str
 
@@ -137,7 +141,10 @@ class ProxyBackend(Protocol):
 
 
 class Proxy(Protocol):
-    """The core's view on whichever backend is active."""
+    """The core's view on whichever backend is active.
+
+    A mistake of the backend's own is logged and raised as ``Failed`` ``PROXY_FAILED``.
+    """
 
     def apply(self, changed: Collection[str] = (), force: bool = False) -> Applied:
         """Gather every site and hand them to the backend; ``skipped`` without one."""
