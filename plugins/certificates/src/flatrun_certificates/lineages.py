@@ -1,7 +1,8 @@
 """One lineage on the disk: its newest files, or the newest sound ones before them."""
 
+import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -49,17 +50,18 @@ class Lineage:
     marker: bool | None
     server: str
     authenticator: str
-    seen: tuple[tuple[Path, Stamp], ...]
+    seen: tuple[tuple[str, Stamp], ...]
 
     def unchanged(self) -> bool:
         """Whether every file that was looked at is still the same; reads none."""
         return all(stamp(path) == was for path, was in self.seen)
 
 
-def stamp(path: Path) -> Stamp:
+def stamp(path: Path | str) -> Stamp:
     """What tells a file from a changed one: inode, size and time; None when it is not there."""
     try:
-        found = path.stat()
+        # By the module's function: pathlib takes as long again, and a panel looks at thousands.
+        found = os.stat(path)  # noqa: PTH116
     except OSError:
         return None
     return (found.st_ino, found.st_size, found.st_mtime_ns)
@@ -110,7 +112,7 @@ class _Looked:
     """Reads files and keeps how they were before."""
 
     def __init__(self) -> None:
-        self.stamps: dict[Path, Stamp] = {}
+        self.stamps: dict[str, Stamp] = {}
 
     def read(self, files: Files) -> tuple[Leaf | None, str]:
         """The leaf, or what is wrong."""
@@ -126,8 +128,8 @@ class _Looked:
 
     def exists(self, path: Path) -> bool:
         """Whether a file is there."""
-        self.stamps[path] = stamp(path)
-        return self.stamps[path] is not None
+        found = self.stamps[str(path)] = stamp(path)
+        return found is not None
 
     def _optional(self, path: Path) -> bytes:
         try:
@@ -136,14 +138,14 @@ class _Looked:
             return b""
 
     def _bytes(self, path: Path) -> bytes:
-        self.stamps[path] = stamp(path)
+        self.stamps[str(path)] = stamp(path)
         return _content(path)
 
 
 def _content(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            return file.read(_LARGEST)
+            return file.read(min(os.fstat(file.fileno()).st_size, _LARGEST))
     except OSError as exc:
         reason = "is missing" if isinstance(exc, FileNotFoundError) else f"cannot be read: {exc.strerror}"
         raise PemProblem(f"{path.name} {reason}") from exc
@@ -160,9 +162,11 @@ def _earlier(archive: Path, newest: Files, looked: _Looked) -> tuple[Files, Leaf
 
 
 def _marker(folder: Path, looked: _Looked) -> bool | None:
-    found: Callable[[str], bool] = lambda name: looked.exists(folder / name)  # noqa: E731
-    enabled, disabled = found(ENABLED), found(DISABLED)
-    return False if disabled else True if enabled else None
+    # Both come and go with the folder's own time.
+    looked.exists(folder)
+    if (folder / DISABLED).exists():
+        return False
+    return True if (folder / ENABLED).exists() else None
 
 
 def _named(pattern: re.Pattern[str], text: str) -> str:

@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -169,7 +170,8 @@ class Store:
 
 def _names(live: Path) -> list[str]:
     try:
-        return sorted(path.name for path in live.iterdir() if path.is_dir() and path.name[:1] != ".")
+        with os.scandir(live) as entries:
+            return sorted(one.name for one in entries if one.name[:1] != "." and one.is_dir())
     except FileNotFoundError:
         return []
     except OSError as exc:
