@@ -182,8 +182,15 @@ class World:
             self.done("POST /api/deployments", body=body)
             self.engine.add(f"{name}-old-1", state="exited", labels={PROJECT_LABEL: name})
             job = self.done(f"POST /api/stranger/of/{name}")["id"]
-            self.of_deployment[name] = {"name": name, "container_id": f"{name}-old-1", "job_id": job}
-        self.of_deployment[GONE] = {"name": GONE}
+            entry = {"domain": f"{name}.example.com", "ssl": {"enabled": True, "auto_cert": False}}
+            domain = self.done(f"POST /api/deployments/{name}/domains", body=entry)["domain"]["id"]
+            self.of_deployment[name] = {
+                "name": name,
+                "container_id": f"{name}-old-1",
+                "job_id": job,
+                "domain_id": domain,
+            }
+        self.of_deployment[GONE] = {"name": GONE, "domain_id": NOWHERE}
         self.values["template_id"] = self.get("/api/templates")["templates"][0]["id"]
         self.values["domain"] = put_certificate(self.root / "nginx" / "certs" / "live")
         self.make_account("keeper", Account("admin"))

@@ -34,7 +34,12 @@ CONTRACT = {
 # It tells whether the credential that came along is valid, so it looks at it by itself.
 JUDGES_ITSELF = "GET /api/auth/validate"
 # Their work leaves no trace here, or needs a code of the moment.
-IDLE = {"POST /api/templates/refresh", "POST /api/audit/export", "DELETE /api/audit/cleanup"}
+IDLE = {
+    "POST /api/templates/refresh",
+    "POST /api/audit/export",
+    "DELETE /api/audit/cleanup",
+    "POST /api/proxy/sync",
+}
 BY_CODE = {"POST /api/users/me/totp/confirm", "DELETE /api/users/me/totp"}
 STRANGER = "/api/stranger"  # it knows of no deployments
 REFUSALS = {"PERMISSION_DENIED", "DEPLOYMENT_FORBIDDEN"}
