@@ -6,12 +6,14 @@ the certificate authority are started, each with names and ports of its own; not
 
 from __future__ import annotations
 
+import io
 import secrets
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,9 +27,9 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE / "images")]
 
 import build as images  # noqa: E402  (found by the path above)
-from flatrun_e2e.edge import Edge  # noqa: E402
+from flatrun_e2e.edge import Edge, wait_until  # noqa: E402
 from flatrun_e2e.panel import PanelProcess  # noqa: E402
-from flatrun_e2e.pebble import Pebble, PebbleOptions, running_pebble  # noqa: E402
+from flatrun_e2e.pebble import Pebble, PebbleOptions  # noqa: E402
 from flatrun_e2e.ports import Ports  # noqa: E402
 from flatrun_e2e.traces import Traces  # noqa: E402
 
@@ -35,6 +37,7 @@ BLOG, WWW, SHOP, ELSEWHERE = (f"{name}.example.test" for name in ("blog", "www.b
 EMAIL = "you@example.test"
 # An address of this machine on which nothing answers, in place of somebody else's server.
 OTHER_ADDRESS = "127.0.0.9"
+WIDTH = 96
 
 
 class Surprise(Exception):
@@ -79,15 +82,26 @@ class Journey:
         self.authority: Pebble
         self.root = folder / "authority-root.pem"
         self.entries: dict[str, dict[str, Any]] = {}
+        self.log = ""
+
+    def go(self) -> None:
+        """Go the whole way."""
+        self.begin()
+        self.create()
+        self.look()
+        self.secure()
+        self.renew()
+        self.fail()
+        self.remove()
 
     def begin(self) -> None:
         """Start the authority and the panel."""
         with self._clock.step("The certificate authority is up (pebble)") as tell:
             # It refuses one good nonce in ten, and takes a proof for its own only half of the time.
             options = PebbleOptions(self.edge.ports.http, nonce_reject=10, authz_reuse=50)
-            self.authority = self._stack.enter_context(
-                running_pebble(self._folder / "authority", self._ports, options)
-            )
+            self.authority = Pebble(self._folder / "authority", self._ports, options)
+            self._stack.callback(self._end_authority)
+            self.authority.start()
             self.root.write_bytes(self.authority.root().public_bytes(Encoding.PEM))
             tell(self.authority.directory)
         with self._clock.step("The panel is up") as tell:
@@ -157,8 +171,11 @@ class Journey:
             result = self._secure(entry)
             expect(result["success"], True, result)
             expect(bool(result["ssl_error"]), True, result)
-            for line in str(result["ssl_error"]).splitlines():
-                tell(line)
+            for key in ("ssl_message", "ssl_error"):
+                tell(f"{key}:")
+                for line in str(result.get(key, "")).splitlines():
+                    for part in textwrap.wrap(line, WIDTH):
+                        tell(f"  {part}")
             expect(self.edge.visit(ELSEWHERE).application, self.site)
             tell(f"http://{ELSEWHERE}/ goes on answering")
 
@@ -166,16 +183,19 @@ class Journey:
         """Remove a domain and see it gone."""
         with self._clock.step(f"{SHOP} is removed, and gone") as tell:
             self.edge.remove(self.site, self.entries[SHOP])
+            # Right after a reload nginx's earlier processes may still answer.
+            wait_until(lambda: self.edge.status(SHOP), 0)
             answer = self.edge.visit(SHOP)
             expect(answer.application, "")
             expect(self.edge.visit(BLOG, root=self.root).application, self.site)
-            tell(f"http://{SHOP}/  ->  {answer.status}, by no application; {BLOG} is served")
+            tell(f"http://{SHOP}/  ->  the proxy's own page; {BLOG} is served")
 
     def take_down(self) -> None:
         """Remove everything and see that nothing is left."""
         with self._clock.step("Everything is taken down, and nothing is left") as tell:
             if hasattr(self.edge, "panel"):
                 self.edge.panel.close()
+                self.log = self.edge.panel.log
             left = Traces(self.engine).remove({self.site})
             self.edge.clear()
             names = [item["Names"][0] for item in self.engine.containers(all=True)]
@@ -183,6 +203,11 @@ class Journey:
             left += [item["Name"] for item in self.engine.networks() if self.site in item["Name"]]
             expect(left, [])
             tell("no container, no network, no process")
+
+    def _end_authority(self) -> None:
+        # It shows its log at the end, which is for tests.
+        with redirect_stdout(io.StringIO()):
+            self.authority.close()
 
     def _settings(self) -> dict[str, Any]:
         certbot = {
@@ -224,15 +249,10 @@ def main() -> int:
         try:
             with ExitStack() as stack:
                 journey = Journey(stack, clock, Path(name))
-                journey.begin()
-                journey.create()
-                journey.look()
-                journey.secure()
-                journey.renew()
-                journey.fail()
-                journey.remove()
-        except Surprise as surprise:
-            print(f"FAILED after step {clock.steps}: {surprise}", file=sys.stderr)
+                journey.go()
+        except (Surprise, AssertionError, OSError) as surprise:
+            print(f"FAILED after step {clock.steps}: {surprise}\nThe panel wrote:", file=sys.stderr)
+            print(journey.log[-4000:], file=sys.stderr)
             return 1
     clock.end()
     return 0

@@ -33,7 +33,8 @@ def edge(module_edge: Edge, application_image: str) -> Iterator[Edge]:
     module_edge.site(name, application_image, **services)
     for path, service, strip in ROUTES:
         module_edge.add(name, HOST, path=path, service=service, strip_prefix=strip)
-    module_edge.wait(HOST, 200)
+    for path, _, _ in ROUTES:
+        module_edge.wait(HOST, 200, f"{path}/")
     yield module_edge
     Traces(module_edge.engine).remove({name})
 

@@ -24,6 +24,8 @@ from flatrun_e2e.sites import compose_of
 HERE = "127.0.0.1"
 ANSWER_SECONDS = 30
 PORT = 8000
+# Of the page that the proxy shows to visitors of hosts that no site has.
+WELCOME = b"No site has this name yet"
 APPLICATION: dict[str, Any] = {"command": ["python3", "-u", "/app/application.py"], "expose": [str(PORT)]}
 
 
@@ -160,11 +162,12 @@ class Edge:
             return x509.load_der_x509_certificate(shown)
 
     def status(self, host: str, path: str = "/") -> int:
-        """Return the status of a page, 0 while the proxy does not answer or hangs up."""
+        """Return the status of a page, 0 while the proxy does not answer or knows no such host."""
         try:
-            return self.visit(host, path).status
+            answer = self.visit(host, path)
         except (OSError, http.client.HTTPException):
             return 0
+        return 0 if WELCOME in answer.body else answer.status
 
     def wait(self, host: str, wanted: int, path: str = "/", seconds: float = 30) -> None:
         """Wait until a page has a status."""
