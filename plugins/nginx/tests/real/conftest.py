@@ -21,7 +21,7 @@ from flask import Flask
 from flatrun_core.app import create_app
 from flatrun_core.docker import ComposeCli, DockerEngine
 from flatrun_core.ports.docker import COMPOSE, ENGINE
-from flatrun_core.ports.proxy import PROXY, Host, Proxy, Route, Site, Tls
+from flatrun_core.ports.proxy import PROXY, Applied, Host, Proxy, Route, Site, Tls
 from flatrun_core.programs import ProgramRunner
 from flatrun_core.settings import SettingsSource
 from flatrun_core.testing.pem import self_signed
@@ -95,6 +95,20 @@ class RealEdge:
 
     def state(self) -> str:
         return self.docker("inspect", "-f", "{{.State.Status}}", self.name, check=False).strip()
+
+    def workers(self) -> set[str]:
+        """The processes that answer; those of before a reload stay for a moment."""
+        master = self.docker("inspect", "-f", "{{.State.Pid}}", self.name).strip()
+        return set(Path(f"/proc/{master}/task/{master}/children").read_text().split())
+
+    def serve(self, *sites: Site, changed: tuple[str, ...] | None = None) -> Applied:
+        """Apply, and wait until nobody answers any more as before."""
+        before = self.workers()
+        names = changed if changed is not None else tuple(site.deployment for site in sites)
+        applied = self.backend.apply(list(sites), set(names), False)
+        if applied.reloaded:
+            self.until(lambda: not before & self.workers())
+        return applied
 
     def target(self, alias: str) -> str:
         """An application under a name on the proxy network; the container's name."""
@@ -239,7 +253,7 @@ def running_edge(
 def cleared(running_edge: RealEdge) -> RealEdge:
     """A nginx that runs and serves nothing."""
     running_edge.contributor.reset()
-    running_edge.backend.apply([], set(), False)
+    running_edge.serve()
     return running_edge
 
 
