@@ -5,7 +5,7 @@ import time
 from contextlib import ExitStack
 
 from lib.authority import by_certbot, edge_with_authority
-from lib.edge import BY_HAND, TARGET, Edge, edge, rate, status_of, wrk
+from lib.edge import BY_HAND, TARGET, Edge, edge, rate, wrk
 from lib.report import Row
 from lib.stage import Stage, request
 from lib.timing import ran, seconds
@@ -104,7 +104,8 @@ def _one_after_another(made: Edge) -> list[Row]:
     listed = request(connection, made.stage.key, "GET", f"/api/deployments/{name}/domains")[1]["domains"]
     lost = len(set(hosts) - {entry["domain"] for entry in listed})
     # A host that nginx knows has no container behind it here, which is 502.
-    lost += sum(status_of(made.http, host) != 502 for host in hosts)
+    made.wait_for(hosts[-1], 502)
+    lost += sum(not made.answers(host, 502) for host in hosts)
     first, last = statistics.median(taken[:window]), statistics.median(taken[-window:])
     against = f"first {window}: {first * 1000:.0f} ms, last {window}: {last * 1000:.0f} ms"
     return [

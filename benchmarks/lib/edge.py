@@ -42,7 +42,7 @@ class Edge:
         self.http, self.https = free_port(), free_port()
         self.made: list[str] = []
         stage.configure(
-            f"infrastructure: {{default_proxy_network: {self.network}}}\n"
+            f"proxy: {{backend: nginx}}\ninfrastructure: {{default_proxy_network: {self.network}}}\n"
             f"nginx: {{container_name: {self.container}, image: '{self.image}', bind_address: 127.0.0.1, "
             f"http_port: {self.http}, https_port: {self.https}}}\n{more}"
         )
