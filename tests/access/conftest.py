@@ -4,6 +4,7 @@ import base64
 import contextlib
 import functools
 import json
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -18,8 +19,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from flask import Flask
 
+from flatrun_core import HOOK_API, PluginInfo, hookimpl
 from flatrun_core.app import create_app
 from flatrun_core.plugins import discover
+from flatrun_core.ports.certificates import CertificateRequest, Issued
 from flatrun_core.ports.docker import COMPOSE, ENGINE, PROJECT_LABEL, Compose
 from flatrun_core.ports.secrets import SIGNING
 from flatrun_core.settings import SettingsSource
@@ -47,6 +50,8 @@ OTHER_VALUES = {
 }
 PAST = "'2020-01-01 00:00:00'"
 NOWHERE = "nothing-of-this-is-here"
+# A certificate that belongs to no deployment.
+NOBODYS = "nobodys.example.com"
 
 
 @dataclass(frozen=True)
@@ -192,7 +197,7 @@ class World:
             }
         self.of_deployment[GONE] = {"name": GONE, "domain_id": NOWHERE}
         self.values["template_id"] = self.get("/api/templates")["templates"][0]["id"]
-        self.values["domain"] = put_certificate(self.root / "nginx" / "certs" / "live")
+        self.values["domain"] = NOBODYS
         self.make_account("keeper", Account("admin"))
         token = self.login("keeper")
         self.keeper = bearer(token)
@@ -328,6 +333,43 @@ class Population(World):
         return token, text
 
 
+class Scribe:
+    """A plugin whose issuer asks nobody and writes certificates of its own."""
+
+    name = "scribe"
+
+    def __init__(self, live: Path) -> None:
+        self.PLUGIN = PluginInfo(slug=self.name, hook_api=HOOK_API, display_name="Scribe")
+        self.live = live
+
+    @hookimpl(optionalhook=True)
+    def flatrun_register_issuers(self) -> list["Scribe"]:
+        return [self]
+
+    def issue(self, request: CertificateRequest) -> Issued:
+        self.write(request.name)
+        return Issued(request.name, "written")
+
+    def renew(self, name: str, *, force: bool) -> Issued:
+        self.write(name)
+        return Issued(name, "written")
+
+    def delete(self, name: str) -> None:
+        shutil.rmtree(self.live / name)
+
+    def write(self, name: str, age: timedelta = timedelta()) -> None:
+        """Write a certificate of ninety days for the name alone."""
+        key, subject, start = ec.generate_private_key(ec.SECP256R1()), x509.Name([]), datetime.now(UTC) - age
+        builder = x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+        builder = builder.not_valid_before(start).not_valid_after(start + timedelta(days=90))
+        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=True)
+        leaf = builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
+        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        (self.live / name).mkdir(parents=True, exist_ok=True)
+        for file, data in (("cert", leaf), ("fullchain", leaf), ("privkey", private)):
+            (self.live / name / f"{file}.pem").write_bytes(data)
+
+
 @contextlib.contextmanager
 def opened(kind: type[World], folder: Path, stranger: Any, make_compose: MakeCompose) -> Iterator[World]:
     """Serve a panel with every installed plugin and the stranger's; Docker's Engine is in memory."""
@@ -336,7 +378,11 @@ def opened(kind: type[World], folder: Path, stranger: Any, make_compose: MakeCom
         "deployments_path": str(folder / ROOT),
         "auth": {"api_keys": [ROOT_KEY], "secret_key": SIGNING_KEY},
         "api": {"max_streams": 100},
+        "certificates": {"issuer": Scribe.name},
     }
+    scribe = Scribe(folder / ROOT / "nginx" / "certs" / "live")
+    for name in (NOBODYS, f"{HERE}.example.com", f"{ELSEWHERE}.example.com"):
+        scribe.write(name, timedelta(days=80))
     config.write_text(json.dumps(settings))
     engine = FakeEngine()
     compose, calls = make_compose(engine)
@@ -344,7 +390,7 @@ def opened(kind: type[World], folder: Path, stranger: Any, make_compose: MakeCom
         patched.setattr("flatrun_users.passwords.PasswordHasher", CHEAP)
         app = create_app(
             SettingsSource.read(config, {}),
-            plugins=[*(record.slug for record in discover()), stranger],
+            plugins=[*(record.slug for record in discover()), stranger, scribe],
             strict=True,
             services={ENGINE: lambda: engine, COMPOSE: lambda: compose},
         )
@@ -356,21 +402,6 @@ def opened(kind: type[World], folder: Path, stranger: Any, make_compose: MakeCom
         yield world
     state.close()
     app.extensions["flatrun"].database.close()
-
-
-def put_certificate(live: Path) -> str:
-    """Put a certificate there that belongs to no deployment; its name."""
-    name, key = "nobodys.example.com", ec.generate_private_key(ec.SECP256R1())
-    moment, subject = datetime.now(UTC), x509.Name([])
-    builder = x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
-    builder = builder.not_valid_before(moment).not_valid_after(moment + timedelta(days=90))
-    builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=True)
-    leaf = builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    (live / name).mkdir(parents=True)
-    for file, data in (("cert", leaf), ("fullchain", leaf), ("privkey", private)):
-        (live / name / f"{file}.pem").write_bytes(data)
-    return name
 
 
 def fake_compose_of(engine: FakeEngine) -> tuple[Compose, list[Any]]:
