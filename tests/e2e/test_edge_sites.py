@@ -30,15 +30,7 @@ def shows(edge: Edge, host: str, application: str, path: str = "/") -> None:
 
     Right after a reload nginx's earlier processes may still answer.
     """
-    wait_until(lambda: answered_by(edge, host, path), application)
-
-
-def answered_by(edge: Edge, host: str, path: str) -> str:
-    """Return the name of the application that answered, empty when none did."""
-    try:
-        return edge.visit(host, path).application
-    except OSError:
-        return "nobody"
+    wait_until(lambda: edge.answered_by(host, path), application, 60)
 
 
 def target(edge: Edge, host: str, path: str) -> str:

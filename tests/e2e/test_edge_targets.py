@@ -56,23 +56,32 @@ def test_a_target_that_comes_back_elsewhere_is_followed_without_a_reload(
     [target] = containers(engine, site)
     before, processes = address(edge, target["Id"]), workers(edge)
     assert processes
-    assert edge.panel.post(f"/api/deployments/{site}/stop").status_code == 200
-    wait_until(lambda: edge.status(HOST), 502, 60)
     engine.remove_container(target["Id"], force=True)
 
-    squatter = new_name()
-    network = engine.create_networking_config({edge.name: engine.create_endpoint_config()})
-    engine.create_container(application_image, name=squatter, networking_config=network)
+    # Started behind the panel's back, which would have told nginx of it.
+    squatter, successor = new_name(), new_name()
     try:
-        engine.start(squatter)
-        assert edge.panel.post(f"/api/deployments/{site}/start").status_code == 200
-        edge.wait(HOST, 200, seconds=90)
-        assert edge.visit(HOST).application == site
-        [target] = containers(engine, site)
-        assert address(edge, target["Id"]) != before
+        for name, aliases in ((squatter, []), (successor, [f"{site}-web"])):
+            there = engine.create_networking_config(
+                {edge.name: engine.create_endpoint_config(aliases=aliases)}
+            )
+            engine.create_container(
+                application_image, name=name, networking_config=there, environment={"NAME": name}
+            )
+            engine.start(name)
+        assert address(edge, successor) != before
+        wait_until(lambda: edge.answered_by(HOST), successor, 90)
     finally:
-        engine.remove_container(squatter, force=True, v=True)
+        for name in (squatter, successor):
+            engine.remove_container(name, force=True, v=True)
     assert workers(edge) == processes
+
+
+def test_a_deployment_that_is_stopped_and_started_is_served_again(edge: Edge, site: str) -> None:
+    assert edge.panel.post(f"/api/deployments/{site}/stop").status_code == 200
+    wait_until(lambda: edge.answered_by(HOST), "", 90)
+    assert edge.panel.post(f"/api/deployments/{site}/restart").status_code == 200
+    wait_until(lambda: edge.answered_by(HOST), site, 90)
 
 
 def test_every_replica_answers(edge: Edge, name: str, application_image: str) -> None:

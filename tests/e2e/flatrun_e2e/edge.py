@@ -23,6 +23,7 @@ from flatrun_e2e.sites import compose_of
 
 HERE = "127.0.0.1"
 ANSWER_SECONDS = 30
+IMPATIENT_SECONDS = 5
 PORT = 8000
 # Of the page that the proxy shows to visitors of hosts that no site has.
 WELCOME = b"No site has this name yet"
@@ -115,11 +116,11 @@ class Edge:
         written: bytes = self.engine.logs(self.name)
         return written.decode(errors="replace")
 
-    def connect(self, host: str, *, root: Path | None = None) -> socket.socket:
+    def connect(
+        self, host: str, *, root: Path | None = None, patience: float = ANSWER_SECONDS
+    ) -> socket.socket:
         """Open a connection to the proxy, by TLS for a host when there is a root to check it with."""
-        plain = socket.create_connection(
-            (HERE, self.ports.https if root else self.ports.http), ANSWER_SECONDS
-        )
+        plain = socket.create_connection((HERE, self.ports.https if root else self.ports.http), patience)
         if root is None:
             return plain
         try:
@@ -137,13 +138,15 @@ class Edge:
         method: str = "GET",
         headers: Mapping[str, str] | None = None,
         data: Any = None,
+        patience: float = ANSWER_SECONDS,
     ) -> Answer:
         """Ask for a page as a browser would for `http://<host><path>`, `https:` with a root.
 
-        The path goes out as it is. `data` is what http.client takes as a body.
+        The path goes out as it is. `data` is what http.client takes as a body, `patience` how many
+        seconds of silence are borne.
         """
-        connection = http.client.HTTPConnection(HERE, timeout=ANSWER_SECONDS)
-        connection.sock = self.connect(host, root=root)
+        connection = http.client.HTTPConnection(HERE)
+        connection.sock = self.connect(host, root=root, patience=patience)
         try:
             shown = connection.sock.getpeercert(True) if isinstance(connection.sock, ssl.SSLSocket) else None
             connection.request(method, path, body=data, headers={"Host": host, **(headers or {})})
@@ -161,10 +164,20 @@ class Edge:
             assert shown is not None
             return x509.load_der_x509_certificate(shown)
 
+    def answered_by(self, host: str, path: str = "/") -> str:
+        """Return the name of the application that answers, empty when the proxy itself does.
+
+        A target that has just gone may keep a visitor waiting; he goes away as "nobody".
+        """
+        try:
+            return self.visit(host, path, patience=IMPATIENT_SECONDS).application
+        except (OSError, http.client.HTTPException):
+            return "nobody"
+
     def status(self, host: str, path: str = "/") -> int:
         """Return the status of a page, 0 while the proxy does not answer or knows no such host."""
         try:
-            answer = self.visit(host, path)
+            answer = self.visit(host, path, patience=IMPATIENT_SECONDS)
         except (OSError, http.client.HTTPException):
             return 0
         return 0 if WELCOME in answer.body else answer.status
