@@ -47,6 +47,9 @@ def test_a_creation_with_domains_is_served_at_once(bench: Any) -> None:
     assert (networking["expose"], networking["domain"]) == (True, "new.example")
     assert (networking["service"], networking["container_port"]) == ("api", 3000)
     assert bench.hosts("new")[0].tls is not None
+    assert [(event.deployment, event.added) for event in bench.edge.events] == [
+        ("new", ("new.example", "www.new.example"))
+    ]
 
 
 def test_a_creation_with_the_single_domain_is_served(bench: Any) -> None:

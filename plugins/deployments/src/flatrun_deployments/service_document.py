@@ -36,6 +36,7 @@ class ServiceDocument(EditableMetadata):
         self._path = path
         self._before = before
         self._current = before
+        self._saved: str | None = None
         self._times = (0, 0) if before is None else _times(path)
         self._check = check
         self._text = _Text((before or b"").decode())
@@ -65,6 +66,9 @@ class ServiceDocument(EditableMetadata):
         Raises ``Invalid`` for a value that cannot be in it, ``Conflict`` when somebody else has
         changed the file meanwhile, ``Failed`` when the disk refuses.
         """
+        picture = _picture(self._data)
+        if picture is not None and picture == self._saved:
+            return
         data = self._changed()
         if data is None:
             return
@@ -72,6 +76,7 @@ class ServiceDocument(EditableMetadata):
             raise Conflict(f"{self._path.name} was changed by somebody else at the same time")
         atomic_write(self._path, data, mode=None if self._before is not None else _NEW_MODE)
         self._current = data
+        self._saved = picture
 
     def restore(self) -> None:
         """Put back what was there before, unless nothing was written or somebody else wrote since."""
@@ -90,7 +95,7 @@ class ServiceDocument(EditableMetadata):
             # The exception on its way is the one to be seen.
             log.exception("%s could not be put back", self._path)
         else:
-            self._current = self._before
+            self._current, self._saved = self._before, None
 
     def _changed(self) -> bytes | None:
         """The new content, or None when it would say the same as the file does."""
@@ -165,10 +170,16 @@ def _round_trip(body: str) -> Any:
 
         @property
         def versioned_resolver(self) -> Any:
-            known = super().versioned_resolver.items()
-            return {
-                first: [rule for rule in rules if "timestamp" not in str(rule[0])] for first, rules in known
-            }
+            # Asked for each scalar: of a long file that would be most of the time.
+            made = self.__dict__.setdefault("_without_times", {})
+            version = str(self.processing_version)
+            if version not in made:
+                known = super().versioned_resolver.items()
+                made[version] = {
+                    first: [rule for rule in rules if "timestamp" not in str(rule[0])]
+                    for first, rules in known
+                }
+            return made[version]
 
     parser = YAML(typ="rt")
     parser.Resolver = PlainTimes
@@ -190,6 +201,14 @@ def _indentation(body: str) -> tuple[int, int, int]:
         return mapping, 4, 2
     offset = max(len(dashed[2]) - len(dashed[1]), 0)
     return mapping, offset + 1 + len(dashed[3]), offset
+
+
+def _picture(data: Any) -> str | None:
+    """What the values say, to see cheaply that nothing has changed; None when that cannot be told."""
+    try:
+        return json.dumps(data, default=str)
+    except (TypeError, ValueError):
+        return None
 
 
 def _content(path: Path) -> bytes | None:

@@ -7,6 +7,7 @@ from typing import Any
 from flatrun_core import PluginContext, ServiceKey
 from flatrun_core.ports.certificates import CERTIFICATES
 from flatrun_core.ports.deployments import (
+    DEPLOYMENTS,
     Deployment,
     DeploymentEvent,
     DomainsChanged,
@@ -29,6 +30,7 @@ class Joins:
 
     def __init__(self, ctx: PluginContext) -> None:
         self._ctx = ctx
+        self._deployments = ctx.services.get(DEPLOYMENTS)
         self._proxy = ctx.services.get(PROXY)
         self._registry = ctx.services.get(REGISTRY)
         self._publisher = ctx.services.get(PUBLISHER)
@@ -49,6 +51,8 @@ class Joins:
     def created(self, event: DeploymentEvent) -> None:
         """What was held is the deployment's own now."""
         self._registry.created(event.name)
+        entries = self._registry.served(self._deployments.get(event.name))
+        self._tell(event.name, added=_hosts(entries))
         if event.name in self._replaced:
             self._replaced.discard(event.name)
             self._publisher.apply(event.name)
@@ -67,7 +71,7 @@ class Joins:
             self._publisher.apply(name)
         items = [RemovedItem("virtual_host")] if was_served else []
         certificates = self._ctx.services.find(CERTIFICATES)
-        hosts = list(dict.fromkeys(host for entry in _every(removal.deployment) for host in entry.names))
+        hosts = _hosts((*entries, *_every(removal.deployment)))
         if removal.options.certificates and certificates is not None and hosts:
             items += [RemovedItem(f"ssl_certificate:{gone}") for gone in certificates.release(hosts)]
         return items
@@ -76,16 +80,23 @@ class Joins:
         """The folder is gone or hidden."""
         self._registry.left(event.name)
         gone = self._registry.forget(event.name)
-        if gone and not self._registry.kept(event.name):
-            hosts = sorted({host for entry in gone for host in entry.names})
-            changed = DomainsChanged(event.name, removed=tuple(hosts))
-            self._ctx.hooks.notify("flatrun_on_domains_changed", event=changed)
+        if not self._registry.kept(event.name):
+            self._tell(event.name, removed=_hosts(gone))
+
+    def _tell(self, name: str, added: tuple[str, ...] = (), removed: tuple[str, ...] = ()) -> None:
+        if added or removed:
+            event = DomainsChanged(name, added, removed)
+            self._ctx.hooks.notify("flatrun_on_domains_changed", event=event)
 
     def _not_created(self, name: str, kept: tuple[Entry, ...]) -> None:
         self._registry.created(name)
         self._replaced.discard(name)
         if kept:
             self._registry.keep(name, kept)
+
+
+def _hosts(entries: Sequence[Entry]) -> tuple[str, ...]:
+    return tuple(sorted({host for entry in entries for host in entry.names}))
 
 
 def _every(deployment: Deployment) -> tuple[Entry, ...]:

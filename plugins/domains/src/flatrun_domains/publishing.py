@@ -87,13 +87,11 @@ class Publisher:
             entries = self._registry.served(self._deployments.get(name))
             self._registry.check_free(name, entries, (), SYSTEM)
             applied = self.apply(name)
-        self._registry.remember()
-        return self.finish(name, applied)
+        return self.finish(self._registry.remember().get(name, deployment), applied)
 
-    def finish(self, name: str, applied: Applied) -> Mapping[str, Any]:
+    def finish(self, deployment: Deployment, applied: Applied) -> Mapping[str, Any]:
         """What follows once routes are applied; the ``SetupResult``. No lock may be held."""
-        deployment = self._deployments.get(name)
-        entries = self._registry.served(deployment)
+        name, entries = deployment.name, self._registry.served(deployment)
         hosts = tuple(dict.fromkeys(host for entry in entries for host in entry.names))
         outcome = Outcome(name, hosts, applied)
         if not entries:
@@ -126,7 +124,7 @@ class Publisher:
 
     def _is_served(self, hosts: Sequence[str]) -> bool:
         # Of hosts that deployments share, another one's site may have them all.
-        owners = self._registry.table().owners
+        owners = self._registry.laid_out().owners
         return any(
             self._proxy.status(owner).exists for owner in {owners.get(host) for host in hosts} if owner
         )
@@ -134,6 +132,8 @@ class Publisher:
     # --- targets --------------------------------------------------------------------------------
 
     def _try_targets(self, deployment: Deployment, entries: Sequence[Entry], outcome: Outcome) -> None:
+        if outcome.applied.skipped:
+            return
         try:
             self._deployments.connect(deployment.name)
         except FlatrunError as exc:
@@ -148,7 +148,7 @@ class Publisher:
     # --- certificates ---------------------------------------------------------------------------
 
     def _secure(self, name: str, entries: Sequence[Entry], outcome: Outcome) -> None:
-        groups = list(_groups(self._registry.table(), name, entries))
+        groups = list(_groups(self._registry.laid_out(), name, entries))
         missing = [hosts for hosts, wanted in groups if wanted and not self._covered(hosts)]
         if missing and not outcome.applied.skipped:
             certificates = self._ctx.services.find(CERTIFICATES)

@@ -1,6 +1,7 @@
 """What is served and what belongs to whom, as the files tell at this moment."""
 
 import threading
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from flatrun_domains.settings import DomainSettings
 from flatrun_domains.sites import SiteMaker
 from flatrun_domains.table import Table, build, upstream
 
+RECENT: Final = 1.0
 _NOTHING: Final = Reading()
 _Key = tuple[Any, ...]
 
@@ -38,6 +40,7 @@ class Registry:
         self._refused: set[str] = set()
         self._maker = SiteMaker()
         self._built: tuple[_Key, Table] | None = None
+        self._looked = 0.0
         self._gathered: list[Site] | None = None
 
     # --- what is served -------------------------------------------------------------------------
@@ -66,7 +69,15 @@ class Registry:
             key = (served, settings.panel_domain, settings.panel_ssl)
             if self._built is None or self._built[0] != key:
                 self._built = (key, build(served, settings.panel_domain, settings.panel_ssl))
+            self._looked = time.monotonic()
             return self._built[1]
+
+    def laid_out(self) -> Table:
+        """The table as it was made last, within a second, which spares a look at every file."""
+        with self._mutex:
+            if self._built is not None and time.monotonic() - self._looked < RECENT:
+                return self._built[1]
+            return self.table()
 
     def lookup(self, hosts: Sequence[str]) -> Certificate | None:
         """The certificate for hosts, None without one or without the plugin."""
@@ -194,11 +205,13 @@ class Registry:
         with self._mutex:
             return self._memory.forget(name)
 
-    def remember(self) -> None:
-        """Note what is served, for the time when a file cannot be read any more."""
+    def remember(self) -> Mapping[str, Deployment]:
+        """Note what is served, for the time when a file cannot be read; every deployment by name."""
         with self._mutex:
-            there = {one.name: self.served(one) for one in self._deployments.list()}
-            self._memory.remember({name: entries for name, entries in there.items() if entries})
+            there = {one.name: one for one in self._deployments.list()}
+            served = ((name, self.served(one)) for name, one in there.items())
+            self._memory.remember({name: entries for name, entries in served if entries})
+            return there
 
     # --- within ---------------------------------------------------------------------------------
 

@@ -62,11 +62,11 @@ class RouteService:
 
     def together(self, host: str) -> Sequence[str]:
         """The host's entry as a certificate covers it."""
-        return self._registry.table().together.get(host, ())
+        return self._registry.laid_out().together.get(host, ())
 
     def wants_tls(self, host: str) -> bool:
         """Whether the entry of a host wants TLS."""
-        return host in self._registry.table().secure
+        return host in self._registry.laid_out().secure
 
     def without_tls(self, hosts: Sequence[str]) -> None:
         """Set ``ssl.enabled`` and ``ssl.auto_cert`` of the entries of these hosts to false, and apply."""

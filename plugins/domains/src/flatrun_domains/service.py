@@ -75,7 +75,7 @@ class Domains:
             editing.add(change.document, complete)
             first = change.reading.stored[0].values if change.reading.stored else complete
             self._serve(change, first)
-        return self._outcome(name, domain_id, change)
+        return self._outcome(domain_id, change)
 
     def update(
         self, name: str, domain_id: str, body: Mapping[str, Any], identity: Identity
@@ -84,7 +84,7 @@ class Domains:
         values = requests.asked(body)
         with self._changing(name, identity) as change:
             self._put(change, change.stored(domain_id), values)
-        return self._outcome(name, domain_id, change)
+        return self._outcome(domain_id, change)
 
     def remove(self, name: str, domain_id: str, identity: Identity) -> None:
         """Take an entry away; with the last one nothing is served any more. 404 ``DOMAIN_NOT_FOUND``."""
@@ -114,7 +114,7 @@ class Domains:
             values["ssl"] = {"enabled": sent["ssl"], "auto_cert": sent["ssl"]}
         with self._changing(name, identity) as change:
             self._set_up(change, values)
-        return self._publisher.finish(name, change.applied)
+        return self._publisher.finish(change.deployment, change.applied)
 
     def withdraw(self, name: str, identity: Identity) -> None:
         """Serve a deployment no more; its entries and certificates stay for another setup.
@@ -155,7 +155,8 @@ class Domains:
             with self._deployments.edit(name) as document:
                 change = Change(deployment, reading, document, identity)
                 yield change
-        self._tell(name, before)
+        change.deployment = self._registry.remember().get(name, deployment)
+        self._tell(name, before, self._names(change.deployment))
 
     def _apply(self, change: Change) -> None:
         change.document.save()
@@ -243,16 +244,17 @@ class Domains:
 
     # --- afterwards -----------------------------------------------------------------------------
 
-    def _outcome(self, name: str, domain_id: str, change: Change) -> tuple[Stored, Result]:
-        stored = next(one for one in self.list(name) if one.id == domain_id)
-        return stored, self._publisher.finish(name, change.applied)
+    def _outcome(self, domain_id: str, change: Change) -> tuple[Stored, Result]:
+        found = (one for one in self._read(change.deployment).stored if one.id == domain_id)
+        stored = next(found, None)
+        if stored is None:
+            raise Conflict("The file was changed by somebody else at the same time")
+        return stored, self._publisher.finish(change.deployment, change.applied)
 
     def _names(self, deployment: Deployment) -> set[str]:
         return {host for entry in self._registry.served(deployment) for host in entry.names}
 
-    def _tell(self, name: str, before: set[str]) -> None:
-        self._registry.remember()
-        after = self._names(self._deployments.get(name))
+    def _tell(self, name: str, before: set[str], after: set[str]) -> None:
         if after != before:
             event = DomainsChanged(name, tuple(sorted(after - before)), tuple(sorted(before - after)))
             self._ctx.hooks.notify("flatrun_on_domains_changed", event=event)
