@@ -222,34 +222,27 @@ def start_bad_authority(ports: Ports) -> Iterator[StartBadAuthority]:
 
 @pytest.fixture
 def start_secured(
-    tmp_path: Path,
-    ports: Ports,
-    start_edge: StartEdge,
-    start_pebble: StartPebble,
-    start_bad_authority: StartBadAuthority,
-) -> StartSecured:
+    tmp_path: Path, engine: docker.APIClient, ports: Ports, nginx_image: str
+) -> Iterator[StartSecured]:
     """Return a function that starts a panel with proxy and authority; options are those of pebble.
 
     `settings=` and `env=` are for the panel.
     """
-
-    def start(
-        settings: Mapping[str, Any] | None = None,
-        env: Callable[[Pebble], Mapping[str, str]] | None = None,
-        **options: Any,
-    ) -> Secured:
-        pebble = start_pebble(http_port=ports.next(), **options)
-        asked = start_bad_authority(pebble)
-        edge = start_edge(
-            settings=Secured.settings(pebble, asked, settings or {}),
-            env=env(pebble) if env else None,
-            http_port=pebble.options.http_port,
+    with ExitStack() as stack:
+        yield _secured_starter(
+            tmp_path, ports, _edge_starter(tmp_path, engine, ports, nginx_image, stack), stack
         )
-        made = Secured(edge, pebble, asked, tmp_path / "root.pem")
-        made.note_root()
-        return made
 
-    return start
+
+@pytest.fixture(scope="module")
+def module_secured(
+    tmp_path_factory: pytest.TempPathFactory, engine: docker.APIClient, ports: Ports, nginx_image: str
+) -> Iterator[Secured]:
+    """Return a panel with proxy and authority that the tests of a module share."""
+    folder = tmp_path_factory.mktemp("secured")
+    with ExitStack() as stack:
+        start_edge = _edge_starter(folder, engine, ports, nginx_image, stack)
+        yield _secured_starter(folder, ports, start_edge, stack)()
 
 
 def _panel_starter(folder: Path, engine: docker.APIClient, ports: Ports, stack: ExitStack) -> StartPanel:
@@ -283,6 +276,30 @@ def _edge_starter(
         start_panel = _panel_starter(folder / edge.name, engine, ports, stack)
         edge.panel = start_panel(settings=edge.settings(settings or {}), env=env)
         return edge
+
+    return start
+
+
+def _secured_starter(folder: Path, ports: Ports, start_edge: StartEdge, stack: ExitStack) -> StartSecured:
+    number = iter(range(1000))
+
+    def start(
+        settings: Mapping[str, Any] | None = None,
+        env: Callable[[Pebble], Mapping[str, str]] | None = None,
+        **options: Any,
+    ) -> Secured:
+        place = folder / f"authority-{next(number)}"
+        wanted = PebbleOptions(http_port=ports.next(), **options)
+        pebble = stack.enter_context(running_pebble(place, ports, wanted))
+        asked = stack.enter_context(running_bad_authority(pebble, ports.next()))
+        edge = start_edge(
+            settings=Secured.settings(pebble, asked, settings or {}),
+            env=env(pebble) if env else None,
+            http_port=wanted.http_port,
+        )
+        made = Secured(edge, pebble, asked, place / "root.pem")
+        made.note_root()
+        return made
 
     return start
 

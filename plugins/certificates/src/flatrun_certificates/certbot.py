@@ -107,6 +107,8 @@ class CertbotIssuer:
 
     def _again(self, found: Fault, wait: float | None, until: float) -> bool:
         """Whether to try again, after the wait; what the authority asks for longer is not waited for here."""
+        if found.kind == "accountDoesNotExist":
+            return wait is not None and repair.forget_account(self._folders(), self._settings().directory)
         asked = found.wait.total_seconds() if found.wait is not None else 0.0
         longest = max(_WAITS)
         if wait is None or not found.transient or asked > longest:

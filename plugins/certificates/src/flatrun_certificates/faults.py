@@ -32,6 +32,7 @@ _SENTENCES: Final[Mapping[str, str]] = {
     "rateLimited": "The authority takes no more requests of this kind for now: wait, nothing else helps.",
     "externalAccountRequired": "The authority wants an external account: set certbot.eab_kid and "
     "certbot.eab_hmac_key to what it gave you.",
+    "accountDoesNotExist": "The authority does not know the account of this panel any more: try again.",
     "userActionRequired": "The authority wants something agreed to: its answer says where.",
     "invalidEmail": _BAD_ADDRESS,
     "invalidContact": _BAD_ADDRESS,

@@ -1,10 +1,12 @@
-"""A lineage whose newest files are damaged is made one that certbot can renew."""
+"""What certbot keeps is made such that it can work again: damaged lineages, forgotten accounts."""
 
 import logging
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from flatrun_certificates.lineages import Lineage, read_lineage, version_files, versions
 from flatrun_certificates.paths import Folders
@@ -33,11 +35,41 @@ def repair(folders: Folders, name: str) -> None:
     _set_back(folders, lineage)
 
 
+def forget_account(folders: Folders, directory: str) -> bool:
+    """Put aside the account at an authority that does not know it any more; False when there is none.
+
+    Lineages stop naming it, so that they are renewed by the account that comes next. Raises ``OSError``.
+    """
+    parts = urlsplit(directory)
+    place = folders.config / "accounts" / f"{parts.netloc}{parts.path}"
+    names = [path.name for path in place.iterdir() if path.is_dir()] if place.is_dir() else []
+    if not names:
+        return False
+    aside = folders.own / "accounts" / f"{now():%Y%m%dT%H%M%S%fZ}"
+    aside.mkdir(mode=0o700, parents=True)
+    for name in names:
+        (place / name).rename(aside / name)
+    for path in folders.renewal.glob("*.conf"):
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if not _names_account(line, names)]
+        if kept != lines:
+            fresh = path.with_suffix(".new")
+            fresh.write_text("".join(kept), encoding="utf-8")
+            fresh.replace(path)
+    log.warning("the authority at %s does not know the account; it is put aside in %s", directory, aside)
+    return True
+
+
 def remove(folders: Folders, name: str) -> None:
     """Remove a lineage's folders. Raises ``OSError``."""
     for folder in (folders.live / name, folders.archive / name):
         if folder.is_dir() and not folder.is_symlink():
             shutil.rmtree(folder)
+
+
+def _names_account(line: str, names: Sequence[str]) -> bool:
+    key, _, value = line.partition("=")
+    return key.strip() == "account" and value.strip() in names
 
 
 def _set_back(folders: Folders, lineage: Lineage) -> None:
