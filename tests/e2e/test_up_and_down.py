@@ -6,15 +6,20 @@ import os
 import shlex
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import docker
 import pytest
 import requests
+from docker.errors import NotFound
 from flatrun_e2e.ports import Ports
 from flatrun_e2e.traces import Traces
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+# One after the other: each of them may install, and makes the same images.
+pytestmark = pytest.mark.xdist_group("up and down")
 PARTS = ("scripts", "examples", "plugins", "flatrun_core")
 
 
@@ -24,8 +29,11 @@ class Clone:
     def __init__(self, folder: Path, name: str, ports: Ports) -> None:
         self.folder = folder
         self.state = folder / ".flatrun"
-        self.options = ["--yes", "--port", str(ports.next())]
-        self.options += ["--site-port", str(ports.next()), "--site-name", name]
+        self.proxy = f"{name}-proxy"
+        self.http_port = ports.next()
+        self.options = ["--yes", "--port", str(ports.next()), "--site-name", name]
+        self.options += ["--proxy-name", self.proxy]
+        self.options += ["--http-port", str(self.http_port), "--https-port", str(ports.next())]
         ignore = shutil.ignore_patterns("*.egg-info", "__pycache__", "build")
         for part in PARTS:
             shutil.copytree(REPOSITORY / part, folder / part, ignore=ignore)
@@ -47,8 +55,31 @@ class Clone:
 
 
 @pytest.fixture
-def clone(tmp_path: Path, unique_name: str, ports: Ports) -> Clone:
-    return Clone(tmp_path / "clone", unique_name, ports)
+def clone(tmp_path: Path, unique_name: str, ports: Ports, engine: docker.APIClient) -> Iterator[Clone]:
+    made = Clone(tmp_path / "clone", unique_name, ports)
+    yield made
+    with suppress(NotFound):
+        engine.remove_container(made.proxy, force=True, v=True)
+    with suppress(NotFound):
+        engine.remove_network(made.proxy)
+
+
+def hello(clone: Clone, name: str) -> str:
+    """Return the site's page as curl shows it, which knows that names below localhost are here."""
+    command = ["curl", "-sS", "--noproxy", "*", f"http://{name}.localhost:{clone.http_port}/"]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
+
+
+def proxies(engine: docker.APIClient, clone: Clone) -> list[str]:
+    """Return what the Engine has of the proxy: its container and its network."""
+    found = [item["Names"][0] for item in engine.containers(all=True, filters={"name": clone.proxy})]
+    return found + [item["Name"] for item in engine.networks(names=[clone.proxy])]
+
+
+def flatrun_images(engine: docker.APIClient) -> set[str]:
+    """Return the names of the images that scripts/up makes."""
+    names = {tag for image in engine.images() for tag in image["RepoTags"] or ()}
+    return {name for name in names if name.startswith(("flatrun/nginx:", "flatrun/hello:"))}
 
 
 def value(output: str, title: str) -> str:
@@ -72,6 +103,29 @@ def without_password(output: str) -> list[str]:
     return [line for line in lines if "password" not in line.lower()]
 
 
+def login(session: requests.Session, output: str, password: str) -> requests.Response:
+    """Log in as the administrator of the summary."""
+    body = {"username": value(output, "Administrator"), "password": password}
+    return session.post(value(output, "Panel") + "/api/auth/login", json=body, timeout=30)
+
+
+def check_login(session: requests.Session, output: str) -> str:
+    """Log in with the password of the summary and return it."""
+    password = value(output, "Password").split()[0]
+    assert value(output, "Administrator") == "admin"
+    assert login(session, output, password).json()["user"]["role"] == "admin"
+    return password
+
+
+def check_reset(session: requests.Session, output: str, password: str) -> None:
+    """Get a new password by the command of the summary; the old one is refused then."""
+    command = [*shlex.split(value(output, "New password")), "--generate"]
+    reset = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert reset.returncode == 0, reset.stderr
+    assert login(session, output, password).status_code == 401
+    assert login(session, output, value(reset.stdout, "Password:")).status_code == 200
+
+
 def files_with(text: str, folder: Path) -> list[Path]:
     """Return the files that hold a text."""
     return [path for path in folder.rglob("*") if path.is_file() and text.encode() in path.read_bytes()]
@@ -80,12 +134,15 @@ def files_with(text: str, folder: Path) -> list[Path]:
 def test_a_site_answers_after_up_twice_and_nothing_is_left_after_down(
     clone: Clone, engine: docker.APIClient, unique_name: str
 ) -> None:
+    images = flatrun_images(engine)
     first = clone.run("up", *clone.options)
     try:
         assert first.returncode == 0, first.stdout + first.stderr
         session = requests.Session()
         session.trust_env = False
-        assert "Hello from Flatrun" in session.get(value(first.stdout, "Site"), timeout=10).text
+        assert value(first.stdout, "Site") == f"http://{unique_name}.localhost:{clone.http_port}/"
+        assert "Hello from Flatrun" in hello(clone, unique_name)
+        started = engine.inspect_container(clone.proxy)["State"]["StartedAt"]
         assert session.get(value(first.stdout, "Documentation"), timeout=10).ok
         key = value(first.stdout, "Admin key")
         url = value(first.stdout, "Panel") + "/api/deployments"
@@ -96,11 +153,7 @@ def test_a_site_answers_after_up_twice_and_nothing_is_left_after_down(
             path.parent.name: "active" for path in clone.folder.glob("plugins/*/setup.cfg")
         }
 
-        name, password = value(first.stdout, "Administrator"), value(first.stdout, "Password").split()[0]
-        assert name == "admin"
-        login = {"username": name, "password": password}
-        login_url = value(first.stdout, "Panel") + "/api/auth/login"
-        assert session.post(login_url, json=login, timeout=30).json()["user"]["role"] == "admin"
+        password = check_login(session, first.stdout)
         assert files_with(password, clone.state) == []
 
         again = clone.run("up", *clone.options)
@@ -108,13 +161,9 @@ def test_a_site_answers_after_up_twice_and_nothing_is_left_after_down(
         assert "==>" not in again.stdout
         assert password not in again.stdout
         assert without_password(again.stdout) == without_password(first.stdout)
+        assert engine.inspect_container(clone.proxy)["State"]["StartedAt"] == started
 
-        command = [*shlex.split(value(again.stdout, "New password")), "--generate"]
-        reset = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-        assert reset.returncode == 0, reset.stderr
-        assert session.post(login_url, json=login, timeout=30).status_code == 401
-        login["password"] = value(reset.stdout, "Password:")
-        assert session.post(login_url, json=login, timeout=30).status_code == 200
+        check_reset(session, again.stdout, password)
 
         # A deployment of the person is theirs: it stays, and so do the settings with the key.
         mine = {"name": "mine", "compose": "services:\n  a:\n    image: none\n"}
@@ -128,11 +177,30 @@ def test_a_site_answers_after_up_twice_and_nothing_is_left_after_down(
     assert (clone.state / "deployments/mine/docker-compose.yml").read_bytes() == text
     assert key in (clone.state / "flatrun.yml").read_text()
     assert Traces(engine).of({unique_name}) == []
+    assert len(proxies(engine, clone)) == 2
     with pytest.raises(requests.ConnectionError):
         session.get(url, timeout=5)
 
     shutil.rmtree(clone.state / "deployments/mine")
-    assert clone.run("down").returncode == 0
+    last = clone.run("down")
+    assert last.returncode == 0, last.stdout + last.stderr
     assert not clone.state.exists()
+    assert proxies(engine, clone) == []
+    assert flatrun_images(engine) <= images
     assert not (clone.folder / ".venv").exists()
     assert clone.run("down").returncode == 0
+
+
+def test_a_name_that_somebody_has_already_is_refused_before_anything_is_written(
+    clone: Clone, engine: docker.APIClient
+) -> None:
+    engine.create_network(clone.proxy)
+    done = clone.run("up", *clone.options)
+    try:
+        assert done.returncode == 1
+        assert f"The Docker Engine has a network called {clone.proxy} already." in done.stderr
+        assert "--proxy-name" in done.stderr
+        assert not (clone.state / "flatrun.yml").exists()
+    finally:
+        assert clone.run("down").returncode == 0
+    assert [item["Name"] for item in engine.networks(names=[clone.proxy])] == [clone.proxy]

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from flatrun_scripts.shell import ScriptError, as_root, must, run
+from flatrun_scripts.shell import ScriptError, as_root, must, run, tail
 
 INSTALL = ("install", "-y", "--no-install-recommends")
 QUIET = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
 # Somebody else's apt-get (unattended upgrades on a fresh server) is waited for, not fought.
+LISTS_WAIT_SECONDS = 300
 LOCK_WAIT = ("-o", "DPkg::Lock::Timeout=300")
 
 
@@ -53,11 +55,19 @@ def installed(package: str) -> bool:
 
 def refresh() -> None:
     """Fetch the archive's package lists."""
-    must(
-        as_root(["env", *_environment(), "apt-get", *LOCK_WAIT, "update", "-qq"]),
-        what="The package lists could not be fetched.",
-        todo="Check the machine's network and /etc/apt, then run the script again.",
-    )
+    command = as_root(["env", *_environment(), "apt-get", *LOCK_WAIT, "update", "-qq"])
+    until = time.monotonic() + LISTS_WAIT_SECONDS
+    result = run(command)
+    # The option is not for the lock of the lists.
+    while "Could not get lock" in result.text and time.monotonic() < until:
+        time.sleep(1)
+        result = run(command)
+    if result.code != 0:
+        raise ScriptError(
+            "The package lists could not be fetched.",
+            f"{' '.join(command)}\n{tail(result.text)}",
+            "Check the machine's network and /etc/apt, then run the script again.",
+        )
 
 
 def install(names: Sequence[str]) -> list[str]:

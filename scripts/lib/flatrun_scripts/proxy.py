@@ -30,9 +30,9 @@ class Wish:
     https_port: int | None
 
 
-def choose(wish: Wish, image: str) -> Proxy:
-    """Choose names and ports for new settings; names that exist already stop the script."""
-    name = wish.name or DEFAULT_NAME
+def check_name(name: str | None) -> None:
+    """Stop the script when the Engine has something of the name that the proxy would get."""
+    name = name or DEFAULT_NAME
     for kind in ("container", "network"):
         if run(["docker", kind, "inspect", name]).code == 0:
             raise ScriptError(
@@ -40,6 +40,11 @@ def choose(wish: Wish, image: str) -> Proxy:
                 "The proxy of the panel would get this name.",
                 "Give it another one with --proxy-name, or remove what is there.",
             )
+
+
+def choose(wish: Wish, image: str) -> Proxy:
+    """Choose names and ports for new settings."""
+    name = wish.name or DEFAULT_NAME
     http = wish.http_port or _free(HTTP, OTHER_HTTP)
     https = wish.https_port or _free(HTTPS, OTHER_HTTPS)
     return Proxy(name, name, image, http, https)

@@ -37,6 +37,8 @@ def main(argv: list[str]) -> int:
         requirements.obtain(requirements.survey(cache), state, cache, agreed=options.yes)
         _start_engine(folder, state, fresh=not had_engine)
         panel = Panel(folder, layout.REPOSITORY / ".venv")
+        if not panel.config.exists():
+            proxy.check_name(options.proxy_name)
         _prepare_environment(panel)
         settings = _settings(panel, state, cache, options)
         reference = _make_image(state, cache)
