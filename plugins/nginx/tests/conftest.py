@@ -1,5 +1,6 @@
 """A panel whose nginx is judged by crossplane, and one with the real program in a container."""
 
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,6 +10,7 @@ from typing import Any, ClassVar
 
 import crossplane
 import pytest
+import yaml
 from flask import Flask
 
 from flatrun_core import HOOK_API, PluginInfo, SettingsSchema, fields, hookimpl
@@ -17,6 +19,7 @@ from flatrun_core.ports.nginx import Fragment
 from flatrun_core.ports.programs import Completed
 from flatrun_core.ports.proxy import PROXY, Host, Proxy, Route, Site, Tls
 from flatrun_core.ports.settings import SettingsGroup
+from flatrun_core.testing.client import ADMIN_KEY
 from flatrun_core.testing.fake_docker import FakeCompose, FakeEngine
 from flatrun_core.testing.fake_exec import ExecCall
 from flatrun_core.testing.pem import self_signed
@@ -29,7 +32,10 @@ configure arguments: --prefix=/usr/share/nginx --conf-path=/etc/nginx/nginx.conf
 """
 LISTING = "/usr/lib/nginx/modules:\nndk_http_module.so\nngx_http_lua_module.so\n/etc/nginx:\nmime.types\n"
 # What crossplane's list lacks, and what stands in a map and is no statement at all.
-UNLISTED = ("http2", "ssl_reject_handshake", "lua_shared_dict", "default", "https", "~*h2c", "")
+UNLISTED = (
+    *("http2", "ssl_reject_handshake", "lua_shared_dict", "init_by_lua_file"),
+    *("rewrite_by_lua_block", "access_by_lua_block", "default", "https", "~*h2c", ""),
+)
 
 
 @dataclass(frozen=True)
@@ -123,13 +129,22 @@ class FakeNginx:
             if path.is_file():
                 text = path.read_bytes().decode("utf-8", "replace")
                 text = text.replace("/etc/nginx/conf.d", str(stage / "conf.d"))
-                text = text.replace("include /etc/nginx/mime.types;", "")
+                text = re.sub(r"include \S+/mime\.types;", "", text)
                 path.unlink()
                 path.write_text(text)
         try:
             return self._problem(start, stage)
         finally:
             shutil.rmtree(stage)
+
+    def judge_live(self) -> str:
+        """What nginx would say of the files as they stand."""
+        main = self.folder / "conf.d" / "judged-main"
+        main.write_text((self.folder / "nginx.conf").read_text())
+        try:
+            return self.judge("/etc/nginx/conf.d/judged-main")
+        finally:
+            main.unlink()
 
     def _problem(self, start: Path, stage: Path) -> str:
         payload = crossplane.parse(str(start), strict=True, check_ctx=True, check_args=True)
@@ -247,7 +262,11 @@ def make_world(
         nginx = FakeNginx(folder)
         fake_engine.programs.update(nginx=nginx.run, ls=nginx.list)
         chosen = {"nginx.container_name": "edge", "nginx.image": "test/nginx:1", **settings}
-        app = flatrun_app(plugins=[plugin, contributor], settings=chosen, services={COMPOSE: lambda: compose})
+        config = tmp_path / "flatrun.yml"
+        root = {"deployments_path": str(tmp_path / "deployments"), "auth": {"api_keys": [ADMIN_KEY]}}
+        nginx_settings = {name.partition(".")[2]: value for name, value in chosen.items()}
+        config.write_text(yaml.safe_dump({**root, "nginx": nginx_settings}))
+        app = flatrun_app(plugins=[plugin, contributor], config=config, services={COMPOSE: lambda: compose})
         backend = app.extensions["flatrun"].services.get(BACKEND)
         backend.container._pause = lambda seconds: None
         world = World(app, backend, contributor, folder, fake_engine, compose, nginx, chosen)

@@ -5,15 +5,20 @@ tested. So the moves are written down before the first one; who finds them finis
 """
 
 import json
+import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from flatrun_nginx.files import Files, read_json
 
+log = logging.getLogger(__name__)
+
 JOURNAL: Final = ".flatrun-swap.json"
 STAGING: Final = ".staging-"
+_STAGED: Final = re.compile(r"\.staging-[0-9a-f]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +81,14 @@ class Swap:
             raise
 
     def done(self) -> None:
-        """Nginx has the new set, or will read it when it starts."""
-        self._files.remove(self._journal)
+        """Say that nginx has the new set, or will read it when it starts.
+
+        A journal that cannot be removed costs a needless reload and no more.
+        """
+        try:
+            self._files.remove(self._journal)
+        except OSError as exc:
+            log.warning("nginx: %s could not be removed: %s", self._journal, exc)
 
     def finish(self) -> bool:
         """Finish what a crash cut off and remove what it left; whether nginx must be told."""
@@ -111,13 +122,17 @@ class Swap:
         else:
             self._files.replace(kept, target)
 
-    def _replay(self, journal: Mapping[str, object]) -> None:
+    def _replay(self, journal: Mapping[str, Any]) -> None:
         name, moves = journal.get("staging"), journal.get("moves")
-        if not isinstance(name, str) or not name.startswith(STAGING) or "/" in name:
+        try:
+            planned = [(str(source), self._places.of(str(target))) for source, target in moves or ()]
+        except (TypeError, ValueError):
+            planned = []
+        if not planned or not isinstance(name, str) or not _STAGED.fullmatch(name):
+            log.warning("nginx: %s tells of no swap that could be finished", self._journal)
             return
         staging = self._places.conf / name
-        for source, target in moves if isinstance(moves, list) else ():
-            place = self._places.of(target)
+        for source, place in planned:
             if not source:
                 self._files.remove(place)
             elif (staging / source).exists():

@@ -175,7 +175,7 @@ class Operation:
         found = by_name(self._sites)
 
         def check(name: str, path: Path) -> str:
-            if name not in found:
+            if name not in files.wanted:
                 return ""
             return shop.rendered.check(path, found[name], frame, pieces, layout)
 

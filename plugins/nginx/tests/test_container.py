@@ -1,0 +1,276 @@
+"""The container: made by the first site, left alone when a person stopped it, and how it is reported."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import yaml
+
+from flatrun_core import Failed, FlatrunError
+from flatrun_core.ports.auth import SYSTEM
+from flatrun_core.ports.settings import SETTINGS
+
+
+def change(world: Any, **nginx: Any) -> Any:
+    """Change settings as a request would."""
+    return world.service(SETTINGS).change({"nginx": nginx}, SYSTEM)
+
+
+def compose(world: Any) -> Any:
+    return yaml.safe_load((world.folder / "docker-compose.yml").read_text())
+
+
+def test_is_not_made_before_there_is_a_site(world: Any) -> None:
+    applied = world.backend.apply([], set(), False)
+    assert "does not run" in applied.message
+    assert world.compose.calls == []
+    assert (world.conf / "default.conf").exists()
+
+
+def test_is_made_and_started_by_the_first_site(world: Any, make_site: Any) -> None:
+    applied = world.backend.apply([make_site("blog")], {"blog"}, False)
+    assert (applied.serving, applied.reloaded, applied.message) == (True, True, "")
+    assert world.container.state == "running"
+    assert world.container.networks == ("proxy",)
+    service = compose(world)["services"]["nginx"]
+    assert (service["container_name"], service["restart"]) == ("edge", "unless-stopped")
+    assert {mount["target"] for mount in service["volumes"]} == {
+        "/etc/nginx/conf.d",
+        "/etc/letsencrypt",
+        "/usr/share/nginx/html",
+        "/etc/nginx/ssl",
+        "/etc/nginx/lua",
+        "/run/flatrun",
+        "/etc/nginx/nginx.conf",
+    }
+    assert yaml.safe_load((world.folder / "service.yml").read_text())["type"] == "infrastructure"
+    assert ("nginx", "-t") in [args[:2] for args in world.compose.ran]
+
+
+def test_is_not_started_with_a_set_that_it_refuses(world: Any, make_site: Any, spoiled: Any) -> None:
+    applied = world.backend.apply([make_site("blog"), spoiled("shop")], {"blog"}, False)
+    assert list(applied.quarantined) == ["shop"]
+    assert applied.serving
+
+
+def test_is_made_from_the_image_as_it_is(make_world: Callable[..., Any], make_site: Any) -> None:
+    world = make_world(**{"nginx.bind_address": "::1", "nginx.http_port": 8081, "nginx.https_port": 8444})
+    world.nginx.version = (
+        "nginx version: openresty/1.27.1.1\nconfigure arguments: --prefix=/usr/local/openresty/nginx "
+        "--with-cc-opt='-O2 -DX' --add-module=../ngx_lua-0.10.27 --conf-path=/usr/local/openresty/nginx/conf/nginx.conf\n"
+    )
+    world.backend.apply([make_site("blog")], {"blog"}, False)
+    service = compose(world)["services"]["nginx"]
+    assert service["volumes"][-1]["target"] == "/usr/local/openresty/nginx/conf/nginx.conf"
+    assert [(port["host_ip"], port["published"]) for port in service["ports"]] == [
+        ("::1", "8081"),
+        ("::1", "8444"),
+    ]
+    assert "http2 on;" in (world.conf / "default.conf").read_text()
+    assert world.backend.facts().lua == "built-in"
+
+
+@pytest.mark.parametrize(
+    ("version", "reason"),
+    [
+        ("nginx version: nginx/1.18.0\nconfigure arguments:\n", "1.19.4"),
+        ("sh: nginx: not found\n", "cannot be used"),
+    ],
+)
+def test_an_image_that_will_not_do_is_reported_like_one_that_is_absent(
+    world: Any, make_site: Any, version: str, reason: str
+) -> None:
+    world.nginx.version = version
+    applied = world.backend.apply([make_site("blog")], {"blog"}, False)
+    assert not applied.serving
+    assert reason in applied.message
+    assert "test/nginx:1" in applied.message
+    assert (world.conf / "blog.conf").exists()
+
+
+def test_an_image_that_cannot_be_had_is_named_with_what_to_do(world: Any, make_site: Any) -> None:
+    world.compose.fail_next("Error response from daemon: pull access denied for test/nginx", command="run")
+    applied = world.backend.apply([make_site("blog")], {"blog"}, False)
+    assert (applied.changed, applied.serving) == (True, False)
+    assert "test/nginx:1" in applied.message
+    assert "nginx.image" in applied.message
+    assert world.backend.apply([make_site("blog")], set(), False).serving
+
+
+def test_a_port_that_is_taken_is_named_and_tried_again_later(world: Any, make_site: Any) -> None:
+    other = world.engine.add("other", ports=("0.0.0.0:80->80/tcp",))
+    applied = world.backend.apply([make_site("blog")], {"blog"}, False)
+    assert not applied.serving
+    assert "Port 80 is already in use" in applied.message
+    assert "nginx.http_port" in applied.message
+    assert world.container.state == "created"
+    world.engine.destroy(other.id)
+    applied = world.backend.apply([make_site("blog")], set(), False)
+    assert (applied.serving, applied.message) == (True, "")
+
+
+def test_one_that_a_person_stopped_is_left_stopped(world: Any, make_site: Any) -> None:
+    world.backend.apply([make_site("blog")], {"blog"}, False)
+    world.engine.stop(world.container.id)
+    applied = world.backend.apply([make_site("blog"), make_site("shop")], {"shop"}, False)
+    assert (applied.changed, applied.reloaded, applied.serving) == (True, False, False)
+    assert "takes effect when it starts" in applied.message
+    assert world.container.state == "exited"
+    assert (world.conf / "shop.conf").exists()
+
+
+def test_one_that_was_removed_is_made_again(world: Any, make_site: Any) -> None:
+    world.backend.apply([make_site("blog")], {"blog"}, False)
+    world.engine.destroy(world.container.id)
+    assert world.backend.apply([make_site("blog")], set(), False).serving
+
+
+def test_without_an_engine_files_are_written_all_the_same(world: Any, make_site: Any) -> None:
+    world.engine.down = True
+    applied = world.backend.apply([make_site("blog")], {"blog"}, False)
+    assert (applied.changed, applied.serving) == (True, False)
+    assert "Docker" in applied.message
+    assert world.backend.status("blog").exists
+    world.engine.down = False
+    assert world.backend.apply([make_site("blog")], set(), False).serving
+
+
+def test_one_in_a_restart_loop_is_looked_at_five_times_and_then_repaired(
+    world: Any, make_site: Any, spoiled: Any
+) -> None:
+    world.backend.apply([make_site("blog")], {"blog"}, False)
+    (world.conf / "own.conf").write_text("no_such_directive on;\n")
+    world.engine.set_state("edge", "restarting")
+    looks = []
+    world.backend.container._pause = looks.append
+    applied = world.backend.apply([make_site("blog")], set(), False)
+    assert looks == [1.0] * 4
+    assert list(applied.quarantined) == ["own"]
+    assert (applied.reloaded, applied.serving) == (True, True)
+    assert world.container.state == "running"
+
+
+def test_one_that_comes_up_while_it_is_looked_at_is_reloaded(world: Any, make_site: Any) -> None:
+    world.backend.apply([make_site("blog")], {"blog"}, False)
+    world.engine.set_state("edge", "restarting")
+    world.backend.container._pause = lambda seconds: world.engine.set_state("edge", "running")
+    reloads = world.nginx.reloads
+    assert world.backend.apply([make_site("blog", port=81)], {"blog"}, False).reloaded
+    assert world.nginx.reloads == reloads + 1
+
+
+def test_one_that_vanishes_during_the_test_counts_as_absent(world: Any, make_site: Any) -> None:
+    world.backend.apply([make_site("blog")], {"blog"}, False)
+    world.backend.apply([make_site("blog")], {"blog"}, False)
+    world.nginx.on_test = lambda: world.engine.stop(world.container.id)
+    applied = world.backend.apply([make_site("blog", port=81)], {"blog"}, False)
+    assert applied.changed
+
+
+def test_a_reload_that_fails_is_told_not_undone_and_made_up_for(world: Any, make_site: Any) -> None:
+    world.backend.apply([make_site("blog")], {"blog"}, False)
+    world.nginx.reload_failure = "nginx: [error] invalid PID number"
+    applied = world.backend.apply([make_site("blog", port=81)], {"blog"}, False)
+    assert (applied.changed, applied.reloaded, applied.serving) == (True, False, False)
+    assert "invalid PID number" in applied.message
+    assert ":81;" in (world.conf / "blog.conf").read_text()
+    world.nginx.reload_failure = ""
+    applied = world.backend.apply([make_site("blog", port=81)], set(), False)
+    assert (applied.changed, applied.reloaded, applied.serving) == (False, True, True)
+
+
+def test_a_container_off_the_proxy_network_is_connected(
+    make_world: Callable[..., Any], make_site: Any
+) -> None:
+    world = make_world(running=True)
+    world.engine._find("edge").networks.clear()
+    world.backend.apply([make_site("blog")], {"blog"}, False)
+    assert "proxy" in world.container.networks
+    assert [call for call in world.compose.commands() if call != "run"] == []
+
+
+def test_an_external_one_is_never_made(make_world: Callable[..., Any], make_site: Any) -> None:
+    world = make_world(**{"nginx.external": True})
+    applied = world.backend.apply([make_site("blog")], {"blog"}, False)
+    assert (applied.changed, applied.serving) == (True, False)
+    assert world.compose.calls == []
+    assert not (world.folder / "docker-compose.yml").exists()
+    world.engine.add("edge", networks={"proxy": ()})
+    assert world.backend.apply([make_site("blog", port=81)], {"blog"}, False).reloaded
+    assert world.compose.calls == []
+
+
+def test_switched_off_everything_stays_as_it_is(world: Any, make_site: Any) -> None:
+    world.backend.apply([make_site("blog")], {"blog"}, False)
+    change(world, enabled=False)
+    before = world.names()
+    applied = world.backend.apply([make_site("shop")], {"shop"}, False)
+    assert (applied.skipped, applied.changed) == (True, False)
+    assert "nginx.enabled" in applied.message
+    assert world.names() == before
+    assert world.container.state == "running"
+
+
+def test_settings_take_effect_and_can_be_undone(world: Any, make_site: Any) -> None:
+    world.contributor.sites = [make_site("blog")]
+    world.proxy.apply()
+    change(world, http_port=8080, client_max_body_size="7m")
+    assert "0.0.0.0:8080->80/tcp" in world.container.ports
+    assert "client_max_body_size 7m;" in (world.conf / "00-flatrun-maps.conf").read_text()
+    change(world, http_port=80)
+    assert "0.0.0.0:80->80/tcp" in world.container.ports
+
+
+def test_a_port_that_is_taken_brings_the_old_settings_back(world: Any, make_site: Any) -> None:
+    world.contributor.sites = [make_site("blog")]
+    world.proxy.apply()
+    world.engine.add("other", ports=("0.0.0.0:8080->80/tcp",))
+    with pytest.raises(FlatrunError) as caught:
+        change(world, http_port=8080)
+    assert caught.value.code == "PORT_IN_USE"
+    assert world.container.state == "running"
+    assert "0.0.0.0:80->80/tcp" in world.container.ports
+    assert world.service(SETTINGS).published()["nginx"]["http_port"] == 80
+
+
+def test_an_image_that_cannot_be_had_brings_the_old_settings_back(world: Any, make_site: Any) -> None:
+    world.contributor.sites = [make_site("blog")]
+    world.proxy.apply()
+    world.compose.fail_next("pull access denied for other/nginx", command="run")
+    with pytest.raises(Failed) as caught:
+        change(world, image="other/nginx:2")
+    assert "other/nginx:2" in caught.value.message
+    assert world.container.state == "running"
+    assert compose(world)["services"]["nginx"]["image"] == "test/nginx:1"
+
+
+def test_another_name_replaces_the_container(world: Any, make_site: Any) -> None:
+    world.contributor.sites = [make_site("blog")]
+    world.proxy.apply()
+    change(world, container_name="gate")
+    assert [one.name for one in world.engine.containers()] == ["gate"]
+    assert world.engine.container("gate").state == "running"
+
+
+def test_a_compose_file_that_somebody_changed_is_left_alone(world: Any, make_site: Any) -> None:
+    world.backend.apply([make_site("blog")], {"blog"}, False)
+    path = world.folder / "docker-compose.yml"
+    path.write_text(path.read_text() + "# mine\n")
+    ups = world.compose.commands().count("up")
+    assert world.backend.apply([make_site("blog", port=81)], {"blog"}, False).reloaded
+    assert path.read_text().endswith("# mine\n")
+    assert world.compose.commands().count("up") == ups
+
+
+def test_a_started_deployment_that_is_served_is_followed(world: Any, make_site: Any) -> None:
+    world.backend.apply([make_site("blog")], {"blog"}, False)
+    reloads = world.nginx.reloads
+    world.backend.follow("blog")
+    world.backend.follow("shop")
+    assert world.nginx.reloads == reloads + 1
+
+
+def test_a_shell_in_the_reload_command_is_refused(world: Any, flatrun_client: Any) -> None:
+    for command in ("nginx -s reload; rm -rf /", "$(x)", "a | b", "a && b", "`a`", "", "a 'b"):
+        answer = flatrun_client(world.app).put("/api/settings", json={"nginx": {"reload_command": command}})
+        assert answer.status_code == 400, command
