@@ -1,6 +1,7 @@
 """From routes to a site that answers: containers connected, targets tried, certificates had."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -35,6 +36,12 @@ def test_a_certificate_that_covers_everything_is_not_asked_for_again(bench: Any)
     result = bench.add("a.example", aliases=["www.a.example"], **TLS)["proxy_result"]
     assert bench.certificates.asked == []
     assert (result["certificate_requested"], result["certificate_exists"]) == (False, True)
+
+
+def test_a_certificate_that_is_over_is_asked_for_again(bench: Any) -> None:
+    bench.certificates.give("a.example", not_after=datetime(2020, 1, 1, tzinfo=UTC))
+    bench.add("a.example", **TLS)
+    assert [hosts for hosts, _ in bench.certificates.asked] == [("a.example",)]
 
 
 def test_another_alias_asks_for_another_certificate(bench: Any) -> None:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from flatrun_core import FlatrunError, PluginContext, ServiceKey
@@ -164,7 +165,7 @@ class Publisher:
 
     def _covered(self, hosts: Sequence[str]) -> bool:
         known = self._registry.lookup(hosts)
-        return known is not None and known.covers(hosts)
+        return known is not None and known.covers(hosts) and known.not_after > datetime.now(UTC)
 
     def _had(
         self,
