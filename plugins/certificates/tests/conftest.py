@@ -124,6 +124,7 @@ class Lineages:
             link.unlink(missing_ok=True)
             link.symlink_to(os.path.relpath(target, link.parent))
         how = f"server = {options.get('server', 'https://authority.test/dir')}\nauthenticator = webroot\n"
+        how += f"webroot_path = {self.config.parent / 'html'},\n"
         (renewal / f"{name}.conf").write_text(f"version = 5.8.0\n[renewalparams]\n{how}")
         return live / name
 

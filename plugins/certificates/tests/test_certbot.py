@@ -152,6 +152,17 @@ def test_a_lineage_is_renewed_as_it_was_had(desk: Desk) -> None:
     assert {"--force-renewal", "--no-random-sleep-on-renew", "--non-interactive"} <= set(args)
 
 
+def test_where_challenges_are_answered_elsewhere_now_it_is_asked_anew(desk: Desk, tmp_path: Path) -> None:
+    desk.lineages.add("a.example.com", ["a.example.com", "b.example.com"])
+    desk.folders = Folders(desk.folders.config, tmp_path / "moved")
+    desk.issuer.renew("a.example.com", force=True)
+    args = desk.args()
+    assert args[0] == "certonly"
+    assert value(args, "--webroot-path") == str(tmp_path / "moved")
+    assert "b.example.com" in args
+    assert "--force-renewal" in args
+
+
 def test_what_certbot_did_not_get_it_is_not_asked_to_renew(desk: Desk) -> None:
     (desk.lineages.live / "by-hand").mkdir(parents=True)
     with pytest.raises(NotIssued, match="by hand"):

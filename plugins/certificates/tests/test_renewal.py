@@ -180,6 +180,15 @@ def test_the_authoritys_own_wait_is_kept_by_everybody(busy: Any) -> None:
     assert len(busy.issuer.calls) == 1
 
 
+def test_renewing_by_hand_respects_the_authoritys_wait_too(busy: Any) -> None:
+    busy.lineages.add("a.example.com", age=OLD)
+    busy.service(STATES).failed("a.example.com", _fault())
+    answer = busy.admin.post("/api/certificates/a.example.com/renew")
+    assert answer.status_code == 500
+    assert "next one is at" in answer.get_json()["error"]
+    assert busy.issuer.calls == []
+
+
 def _fault() -> Any:
     from flatrun_certificates.faults import Fault
 

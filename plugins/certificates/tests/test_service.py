@@ -4,7 +4,7 @@ import logging
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -18,6 +18,7 @@ from flatrun_certificates.paths import PLACES
 from flatrun_certificates.preflight import Finding, Preflight
 from flatrun_certificates.state import STATES
 from flatrun_core import Conflict, Failed, FlatrunError, Invalid
+from flatrun_core.ports.scheduling import LOCKS
 
 OLD = timedelta(days=80)
 
@@ -88,6 +89,36 @@ def test_one_of_the_test_directory_is_replaced_when_another_is_set(make_bench: A
     bench.lineages.add("a.example.com", server="https://acme-staging-v02.api.letsencrypt.org/directory")
     bench.certificates.ensure(["a.example.com"])
     assert bench.issuer.requests[0].force is True
+
+
+def test_a_person_gets_a_new_one_where_the_names_of_the_entry_changed(bench: Any) -> None:
+    bench.lineages.add("a.example.com", ["a.example.com", "gone.example.com"])
+    bench.routes.add("blog", "a.example.com")
+    assert bench.admin.post("/api/certificates", json={"domain": "a.example.com"}).status_code == 201
+    assert bench.issuer.requests[0].hosts == ("a.example.com",)
+
+
+def test_who_hears_of_a_certificate_may_take_any_lock(bench: Any) -> None:
+    locks, taken = bench.service(LOCKS), []
+
+    def hear(event: Any) -> None:
+        with locks.hold("deployment", "blog"):
+            taken.append(event.name)
+
+    bench.events.issued = Ears(hear)
+    bench.events.failed = Ears(hear)
+    bench.certificates.ensure(["a.example.com"])
+    bench.issuer.refuse["b.example.com"] = Failed("no", code="CERTBOT_FAILED")
+    with pytest.raises(Failed):
+        bench.certificates.ensure(["b.example.com"])
+    assert taken == ["a.example.com", "b.example.com"]
+
+
+class Ears:
+    """A list of events that tells of each."""
+
+    def __init__(self, hear: Callable[[Any], None]) -> None:
+        self.append = hear
 
 
 def test_a_name_that_stands_twice_is_asked_for_once(bench: Any) -> None:

@@ -66,8 +66,11 @@ class CertbotIssuer:
         lineage = read_lineage(folders, name)
         if not (folders.renewal / f"{name}.conf").exists():
             raise NotIssued(Fault("local", _NOT_OURS.format(folder=folders.live / name)), "")
-        args = ["renew", "--cert-name", name, "--no-random-sleep-on-renew"]
         names = lineage.leaf.domains if lineage.leaf else (name,)
+        if lineage.authenticator == "webroot" and str(folders.webroot) not in lineage.webroots:
+            # certbot would put the proof where it did before, and nobody serves it from there now.
+            return self.issue(CertificateRequest(name, names, force=force))
+        args = ["renew", "--cert-name", name, "--no-random-sleep-on-renew"]
         bridged = lineage.authenticator == _DNS
         return self._run(name, names, [*args, *(["--force-renewal"] if force else [])], bridged=bridged)
 

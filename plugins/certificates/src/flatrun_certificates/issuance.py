@@ -79,17 +79,11 @@ class Issuance:
             found = enough()
             if found is not None:
                 return found
-            before = self._fingerprint(wanted.name)
-            warnings: Sequence[str] = ()
-            try:
-                warnings = self._look_first(wanted)
-                issued = self._ask(wanted)
-                certificate = self._result(wanted)
-            except Exception as exc:
-                self._failed(wanted, fault_of(exc), warnings or _words(exc))
-                raise
-            had = Had(certificate, issued.output, certificate.fingerprint != before, tuple(warnings))
-            self._succeeded(wanted, had, is_due)
+            had, failure = self._try(wanted, is_due)
+        # Whoever hears of it may want locks that come before this one.
+        self._tell(wanted, had, failure)
+        if had is None:
+            raise failure or AssertionError("neither a certificate nor a failure")
         return had
 
     def advice(self, hosts: Sequence[str]) -> Sequence[str]:
@@ -131,6 +125,31 @@ class Issuance:
     def store(self) -> Store:
         """The files."""
         return self._ctx.services.get(STORE)
+
+    def _try(
+        self, wanted: Wanted, is_due: Callable[[Certificate], bool]
+    ) -> tuple[Had | None, Exception | None]:
+        before = self._fingerprint(wanted.name)
+        warnings: Sequence[str] = ()
+        try:
+            warnings = self._look_first(wanted)
+            issued = self._ask(wanted)
+            certificate = self._result(wanted)
+        except Exception as exc:  # noqa: BLE001 - raised again once it is written down
+            self._failed(wanted, fault_of(exc), warnings or _words(exc))
+            return None, exc
+        had = Had(certificate, issued.output, certificate.fingerprint != before, tuple(warnings))
+        self._succeeded(wanted, had, is_due)
+        return had, None
+
+    def _tell(self, wanted: Wanted, had: Had | None, failure: Exception | None) -> None:
+        if failure is not None:
+            reason = fault_of(failure).reason
+            failed = CertificateEvent(wanted.name, wanted.hosts, wanted.deployment, error=reason)
+            self._ctx.hooks.notify("flatrun_on_certificate_failed", event=failed)
+        elif had is not None and had.new:
+            event = CertificateEvent(wanted.name, had.certificate.domains, wanted.deployment)
+            self._ctx.hooks.notify("flatrun_on_certificate_issued", event=event)
 
     def _ask(self, wanted: Wanted) -> Issued:
         issuer = self.issuers.current()
@@ -193,9 +212,6 @@ class Issuance:
             "the certificate '%s' for %s is valid until %s",
             *(certificate.name, ", ".join(certificate.domains), certificate.not_after),
         )
-        if had.new:
-            event = CertificateEvent(wanted.name, certificate.domains, wanted.deployment)
-            self._ctx.hooks.notify("flatrun_on_certificate_issued", event=event)
 
     def _failed(self, wanted: Wanted, fault: Fault, warnings: Sequence[str]) -> None:
         state = self.states.failed(wanted.name, fault, warnings)
@@ -204,8 +220,6 @@ class Issuance:
             "the certificate '%s' for %s could not be had (%d. failure in a row, next attempt %s): %s",
             *(wanted.name, ", ".join(wanted.hosts), state.failures, state.next_attempt_at, fault.reason),
         )
-        event = CertificateEvent(wanted.name, wanted.hosts, wanted.deployment, error=fault.reason)
-        self._ctx.hooks.notify("flatrun_on_certificate_failed", event=event)
 
 
 def lineage_name(hosts: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ from flatrun_certificates.pem import Leaf, PemProblem, read_pair
 _VERSION: Final = re.compile(r"fullchain([1-9][0-9]{0,8})\.pem")
 _LARGEST: Final = 1 << 20  # bytes; no certificate comes near
 _SERVER: Final = re.compile(r"^server\s*=\s*(\S+)\s*$", re.MULTILINE)
+_WEBROOT: Final = re.compile(r"^(?:webroot_path|\S+)\s*=\s*(/[^,\n]*?),?\s*$", re.MULTILINE)
 _AUTHENTICATOR: Final = re.compile(r"^authenticator\s*=\s*(\S+)\s*$", re.MULTILINE)
 _STAGING: Final = re.compile(r"\(STAGING\)|acme-staging", re.IGNORECASE)
 
@@ -39,7 +40,7 @@ class Lineage:
     ``leaf`` is None when nothing in it can be used, and ``problem`` says what is wrong with the
     newest files, empty for nothing. ``marker`` is True or False where the certificate's own setting
     of renewal says so. ``server`` and ``authenticator`` are how certbot got it, empty where it did
-    not. ``seen`` are the files that were looked at, as they were.
+    not, and ``webroots`` the folders that it names. ``seen`` are the files that were looked at, as they were.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Lineage:
     marker: bool | None
     server: str
     authenticator: str
+    webroots: tuple[str, ...]
     seen: tuple[tuple[str, Stamp], ...]
 
     def unchanged(self) -> bool:
@@ -86,6 +88,7 @@ def read_lineage(folders: Folders, name: str) -> Lineage:
         marker=marker,
         server=server,
         authenticator=_named(_AUTHENTICATOR, how),
+        webroots=tuple(dict.fromkeys(_WEBROOT.findall(how.partition("authenticator")[2]))),
         seen=tuple(looked.stamps.items()),
     )
 

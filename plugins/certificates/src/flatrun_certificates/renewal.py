@@ -11,7 +11,7 @@ from flatrun_certificates import remarks, renewal_info
 from flatrun_certificates.due import every
 from flatrun_certificates.errors import fault_of
 from flatrun_certificates.faults import tail
-from flatrun_certificates.issuance import Had, Wanted
+from flatrun_certificates.issuance import Had, Wanted, refuse_while_waiting
 from flatrun_certificates.lineages import Lineage
 from flatrun_certificates.service import CertificateService
 from flatrun_core import FlatrunError, PluginContext, ServiceKey
@@ -126,24 +126,25 @@ class Renewals:
         self, lineage: Lineage, certificate: Certificate, moment: datetime, slow: set[str]
     ) -> None:
         settings = self.service.settings
-        directory = lineage.server or settings.directory
-        if not (lineage.server or settings.email) or directory in slow:
+        if not lineage.server or lineage.server in slow:
             return
         started = time.monotonic()
         window = renewal_info.ask(
-            directory,
+            lineage.server,
             Path(settings.ca_file) if settings.ca_file else None,
             lineage.files.leaf.read_bytes(),
             timeout=_ASK_SECONDS,
             directories=self._directories,
         )
         if window is None and time.monotonic() - started >= _ASK_SECONDS:
-            slow.add(directory)
+            slow.add(lineage.server)
         poll = window.next_poll if window is not None else moment + _ASK_AGAIN
         self.service.states.window(lineage.name, certificate.fingerprint, window, poll)
 
     def _renew_one(self, certificate: Certificate, actor: Actor | None) -> Outcome:
         try:
+            if actor is None:
+                refuse_while_waiting(self.service.states, certificate.name, now(), by_person=True)
             had = self._again(certificate)
             outcome = Outcome(certificate.name, had.certificate, tail(had.output))
         except Exception as exc:

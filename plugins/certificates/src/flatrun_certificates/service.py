@@ -167,7 +167,8 @@ class CertificateService:
         found = self.lookup(hosts)
         if found is None or not found.covers(hosts) or found.not_after <= now() or self.is_test(found):
             return None
-        if by_person and (found.due or found.name != lineage_name(hosts)):
+        same = found.name == lineage_name(hosts) and set(found.domains) == set(hosts)
+        if by_person and (found.due or not same):
             return None
         return Had(found, "A certificate for these names is there already and is kept.", new=False)
 
