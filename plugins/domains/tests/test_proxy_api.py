@@ -118,6 +118,7 @@ def test_a_setup_of_what_cannot_be_is_refused(bench: Any, wrong: dict[str, Any])
 def test_taking_down_what_is_not_there(bench: Any) -> None:
     bench.done("DELETE", "/api/proxy/blog")
     bench.refused(404, "DEPLOYMENT_NOT_FOUND", "DELETE", "/api/proxy/nope")
+    bench.refused(400, "INVALID_NAME", "DELETE", "/api/proxy/-nope")
 
 
 def test_taking_down_stays_done_when_the_proxy_fails(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from flatrun_core import Conflict, Invalid, PluginContext, ServiceKey
+from flatrun_core import Conflict, Invalid, NotFound, PluginContext, ServiceKey
 from flatrun_core.ports.auth import Identity
 from flatrun_core.ports.deployments import DEPLOYMENTS, Deployment, DomainsChanged, EditableMetadata
 from flatrun_core.ports.proxy import PROXY, Applied
@@ -260,7 +260,11 @@ class Domains:
             self._ctx.hooks.notify("flatrun_on_domains_changed", event=event)
 
     def _exists(self, name: str) -> bool:
-        return any(one.name == name for one in self._deployments.list())
+        try:
+            self._deployments.get(name)
+        except NotFound:
+            return False
+        return True
 
 
 SERVICE: ServiceKey[Domains] = ServiceKey("domains.service", "domains")
