@@ -189,6 +189,21 @@ def test_renewing_by_hand_respects_the_authoritys_wait_too(busy: Any) -> None:
     assert busy.issuer.calls == []
 
 
+def test_what_is_written_of_one_thing_leaves_the_others_as_they_were(busy: Any) -> None:
+    states = busy.service(STATES)
+    states.failed("a.example.com", _fault(), ["Careful."])
+    states.served("a.example.com", "f" * 64, "Nobody answers.")
+    known = states.of("a.example.com")
+    assert (known.failures, known.warnings, known.served_problem) == (1, ("Careful.",), "Nobody answers.")
+    states.succeeded("a.example.com")
+    known = states.of("a.example.com")
+    assert (known.failures, known.warnings, known.served_problem) == (0, (), "Nobody answers.")
+    states.tidy([])
+    assert states.of("a.example.com") == known
+    states.drop(["a.example.com"])
+    assert states.all() == {}
+
+
 def _fault() -> Any:
     from flatrun_certificates.faults import Fault
 

@@ -51,8 +51,8 @@ class State(Model):
     @classmethod
     def put(cls, name: str, **values: Any) -> None:
         """Write these columns of a row, which is made if it is not there."""
-        if not cls.update(**values).where(cls.name == name).execute():
-            cls.create(name=name, **values)
+        written = [getattr(cls, column) for column in values]
+        cls.insert(name=name, **values).on_conflict(conflict_target=[cls.name], preserve=written).execute()
 
     @classmethod
     def drop(cls, names: Collection[str]) -> None:
