@@ -148,6 +148,7 @@ def test_a_clock_that_is_ahead_asks_for_no_second_one_at_once(busy: Any, monkeyp
     assert run(busy)["renewed"] == ["a.example.com"]
     assert run(busy) == {"renewed": [], "failed": [], "published": []}
     assert len(busy.issuer.calls) == 1
+    assert busy.service(STATES).of("a.example.com").next_attempt_at > now() + timedelta(hours=23)
     assert any("clock" in text for text in busy.one("a.example.com")["warnings"])
 
 

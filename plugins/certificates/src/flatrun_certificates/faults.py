@@ -83,6 +83,8 @@ _RETRY_AFTER: Final = re.compile(
 _RETRY_TEXT: Final = re.compile(r"[Rr]etry after (\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)(?: UTC|Z)")
 _ALWAYS: Final = re.compile(r"Saving debug log to |Ask for help or search for solutions at |(?:- ){20}")
 _TAIL: Final = 4000
+# A limit of which the authority does not say when it ends.
+_LIMITED: Final = timedelta(hours=1)
 _LONGEST_WAIT: Final = timedelta(days=7)
 _DETAIL_LENGTH: Final = 500
 
@@ -121,7 +123,7 @@ def fault(output: str, log: str, names: tuple[str, ...], authority: str, moment:
         kind=kind,
         sentence=sentence(kind, name, authority) if kind or not said else f"certbot failed: {said[-1]}",
         detail=detail[:_DETAIL_LENGTH] if kind not in ("unreachable", "untrusted", "busy", "rubbish") else "",
-        wait=_wait(log + output, moment) if kind in ("rateLimited", "serverInternal") else None,
+        wait=_wait(kind, log + output, moment) if kind in ("rateLimited", "serverInternal") else None,
     )
 
 
@@ -152,10 +154,10 @@ def _last_detail(log: str) -> str:
     return found[-1].replace('\\"', '"') if found else ""
 
 
-def _wait(text: str, moment: datetime) -> timedelta | None:
+def _wait(kind: str, text: str, moment: datetime) -> timedelta | None:
     until = _retry_moment(text, moment)
     if until is None:
-        return None
+        return _LIMITED if kind == "rateLimited" else None
     return min(max(until - moment, timedelta(0)), _LONGEST_WAIT)
 
 

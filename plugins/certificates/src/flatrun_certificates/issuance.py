@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from flatrun_certificates.errors import NotReady, TooMany, fault_of
@@ -33,6 +33,7 @@ _UNWILDCARD: Final = "_wildcard."
 _STILL_DUE: Final = (
     "The certificate that was just issued is due for renewal at once: the clock of this host may be wrong."
 )
+_CLOCK_WAIT: Final = timedelta(days=1)
 STORE: Final[ServiceKey[Store]] = ServiceKey("certificates.store", "certificates")
 
 
@@ -207,7 +208,7 @@ class Issuance:
         self.states.succeeded(wanted.name, had.warnings)
         if had.new and is_due(certificate):
             # Or each look would ask for another one until the authority takes no more requests.
-            self.states.failed(wanted.name, Fault("clock", _STILL_DUE), had.warnings)
+            self.states.failed(wanted.name, Fault("clock", _STILL_DUE, wait=_CLOCK_WAIT), had.warnings)
         self._ctx.log.info(
             "the certificate '%s' for %s is valid until %s",
             *(certificate.name, ", ".join(certificate.domains), certificate.not_after),
