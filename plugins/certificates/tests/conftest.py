@@ -356,6 +356,8 @@ def make_bench(flatrun_app: Callable[..., Flask], flatrun_client: Any, tmp_path:
             "certbot.server": "https://127.0.0.1:1/dir",
             **(settings or {}),
         }
+        if "config" in more:
+            chosen = dict(settings or {})
         app = flatrun_app(plugins=parts.plugins(), settings=chosen, **more)
         return Bench(app, flatrun_client(app), tmp_path / "deployments", parts)
 

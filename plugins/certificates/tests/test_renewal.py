@@ -1,8 +1,10 @@
 """Renewal in the background: what is due, what fails, what is told."""
 
+import json
 import logging
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from flatrun_certificates.state import STATES
 from flatrun_core import Failed, RateLimited
 from flatrun_core.db import now
 from flatrun_core.ports.proxy import PANEL
+from flatrun_core.testing.client import ADMIN_KEY
 
 OLD = timedelta(days=80)
 
@@ -232,6 +235,19 @@ class Clock:
 
 
 @pytest.fixture
+def filed(make_bench: Any, tmp_path: Path) -> Any:
+    """A panel whose settings are in a file, so that they can be changed."""
+    config = tmp_path / "flatrun.yml"
+    settings = {
+        "deployments_path": str(tmp_path / "deployments"),
+        "auth": {"api_keys": [ADMIN_KEY]},
+        "certificates": {"issuer": "fake"},
+    }
+    config.write_text(json.dumps(settings))
+    return make_bench(config=config)
+
+
+@pytest.fixture
 def ticking(busy: Any) -> tuple[Any, Background, Clock]:
     clock = Clock()
     background = Background(busy.service(BACKGROUND)._ctx, clock)
@@ -251,24 +267,26 @@ def test_the_first_look_is_at_once_and_the_next_when_the_interval_is_over(
     assert background.tick() is True
 
 
-def test_a_changed_interval_counts_at_the_next_tick(ticking: Any, run_jobs: Any) -> None:
-    busy, background, clock = ticking
+def test_a_changed_interval_counts_at_the_next_tick(filed: Any, run_jobs: Any) -> None:
+    clock = Clock()
+    background = Background(filed.service(BACKGROUND)._ctx, clock)
+    assert filed.admin.put("/api/settings", json={"certbot": {"enabled": True}}).status_code == 200
     assert background.tick() is True
-    run_jobs(busy.app)
+    run_jobs(filed.app)
     clock.now += 3600
     assert background.tick() is False
-    with_interval(busy, timedelta(minutes=30), background)
+    changed = filed.admin.put("/api/settings", json={"certbot": {"renewal_check_interval": "30m"}})
+    assert changed.status_code == 200
     assert background.tick() is True
 
 
-def with_interval(bench: Any, interval: timedelta, background: Background) -> None:
-    from dataclasses import replace
-
-    kind = type(bench.service(RENEWALS).service.settings)
-    changed = replace(bench.service(RENEWALS).service.settings, renewal_check_interval=interval)
-    context = background._ctx
-    known = context._settings
-    context._settings = lambda wanted: changed if wanted is kind else known(wanted)
+def test_other_folders_count_at_once(filed: Any, tmp_path: Path) -> None:
+    filed.lineages.add("a.example.com")
+    assert list(filed.listed()) == ["a.example.com"]
+    elsewhere = {"certbot": {"certs_path": str(tmp_path / "elsewhere" / "live")}}
+    assert filed.admin.put("/api/settings", json=elsewhere).status_code == 200
+    assert filed.listed() == {}
+    assert filed.certificates.lookup(["a.example.com"]) is None
 
 
 def test_a_day_of_life_is_looked_at_each_hour(ticking: Any, run_jobs: Any) -> None:
