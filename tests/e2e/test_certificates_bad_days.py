@@ -34,8 +34,12 @@ def world(module_secured: Secured) -> Iterator[Secured]:
 
 
 @pytest.fixture
-def host() -> str:
-    return f"blog-{secrets.token_hex(4)}.example.test"
+def host(module_secured: Secured, site: str) -> Iterator[str]:
+    """A host of the test's own; the site has no domain afterwards, so that nobody asks for it again."""
+    yield f"blog-{secrets.token_hex(4)}.example.test"
+    panel = module_secured.edge.panel
+    for entry in panel.get(f"/api/deployments/{site}/domains").json()["domains"]:
+        assert panel.delete(f"/api/deployments/{site}/domains/{entry['id']}").status_code == 200
 
 
 def wait_for_http(world: Secured, host: str, site: str) -> None:
@@ -113,14 +117,14 @@ def test_errors_that_pass_by_are_passed_over(world: Secured, site: str, host: st
     world.asked.refuse("order", kind="badNonce", detail="stale", status=400, times=2)
     world.asked.drop("nonce", times=1)
     result = world.add(site, host)
-    assert "ssl_error" not in result or host not in result["ssl_error"], result
+    assert "ssl_error" not in result, result
     assert names_of(world.served(host)) == {host}
 
 
 def test_a_slow_authority_is_waited_for(world: Secured, site: str, host: str) -> None:
     world.asked.delay(seconds=0.5)
     result = world.add(site, host)
-    assert "ssl_error" not in result or host not in result["ssl_error"], result
+    assert "ssl_error" not in result, result
     assert names_of(world.served(host)) == {host}
 
 

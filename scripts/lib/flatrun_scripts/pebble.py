@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,7 +48,9 @@ def _fetch(cache: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="pebble-", dir=cache) as name:
         folder = Path(name)
         options = [] if _recent(packages.candidate(PACKAGE)) else next_release.apt_options(folder)
-        packages.download(PACKAGE, folder, options).replace(cache / PACKAGE)
+        tree = packages.download(PACKAGE, folder, options)
+        shutil.rmtree(cache / PACKAGE, ignore_errors=True)
+        tree.replace(cache / PACKAGE)
 
 
 def _recent(version: str) -> bool:

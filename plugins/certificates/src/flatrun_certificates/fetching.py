@@ -125,7 +125,7 @@ class Fetcher:
                 if (following.host, following.port) != (target.host, target.port):
                     port = None
             except (ValueError, LookupError):
-                return Fetched(Outcome.REDIRECT, f"it redirects to {location[:200]}, where nobody can go")
+                return Fetched(Outcome.REDIRECT, f"it redirects to {_shown(location)}, where nobody can go")
             target = following
         return Fetched(Outcome.REDIRECT, f"it redirects more than {MOST_REDIRECTS} times")
 
@@ -172,7 +172,12 @@ def _failure(error: Exception, target: Target, *, moved: bool) -> Fetched:
     if not moved:
         return Fetched(outcome, str(error)[:200])
     text = f"it redirects to {target.scheme}://{target.header}, which does not answer ({error})"
-    return Fetched(Outcome.REDIRECT, text[:300])
+    return Fetched(Outcome.REDIRECT, _shown(text))
+
+
+def _shown(text: str) -> str:
+    """What a stranger's server said, such that it does no harm to a log or a terminal."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:300])
 
 
 def _unverified() -> ssl.SSLContext:

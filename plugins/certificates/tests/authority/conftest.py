@@ -245,3 +245,21 @@ def serve_tls(listen: Callable[..., int]) -> Callable[..., int]:
         return listen(talk, **where)
 
     return start
+
+
+@pytest.fixture
+def serve_tls_page(listen: Callable[..., int]) -> Callable[[Pair, bytes], int]:
+    """Return a function that starts TLS servers which answer everything with one page."""
+
+    def start(pair: Pair, body: bytes) -> int:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pair.chain, pair.key)
+
+        def talk(connection: socket.socket) -> None:
+            with context.wrap_socket(connection, server_side=True) as secured:
+                secured.recv(10_000)
+                secured.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+
+        return listen(talk)
+
+    return start

@@ -136,6 +136,13 @@ def test_a_resolver_that_is_no_address(scene: Scene) -> None:
     assert scene.complaint().startswith("No name can be resolved: 'dns.example' is no IP address")
 
 
+@pytest.mark.parametrize("host", ["a" * 64 + ".example.test", "a..example.test"])
+def test_a_name_that_no_zone_can_have(scene: Scene, host: str) -> None:
+    texts = scene.complaints(host)
+    assert texts
+    assert all("cannot be resolved" in text for text in texts)
+
+
 def test_another_server_at_the_address(scene: Scene) -> None:
     scene.pages.start(lambda *_: (404, {"Server": "Apache/2.4"}, b""), OTHER)
     scene.zone.records[HOST, "A"] = [OTHER]
@@ -212,6 +219,7 @@ def test_redirects_are_followed_as_an_authority_follows_them(scene: Scene) -> No
         ("/again", "it redirects more than 10 times"),
         ("ftp://files.example.test/x", "it redirects to ftp://files.example.test/x, where nobody can go"),
         ("http://[", "it redirects to http://[, where nobody can go"),
+        ("ftp:\x1b[2J", "it redirects to ftp:?[2J, where nobody can go"),
         ("http://nowhere.other.test/", "it redirects to http://nowhere.other.test/, where nobody can go"),
         ("http://blog.example.test:1/", "it redirects to http://blog.example.test:1, which does not answer"),
         (
