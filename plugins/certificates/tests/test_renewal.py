@@ -234,6 +234,24 @@ class Clock:
         return self.now
 
 
+def test_a_failure_is_tried_again_when_its_wait_is_over_and_once_for_each_wait(
+    ticking: Any, run_jobs: Any
+) -> None:
+    busy, background, _ = ticking
+    busy.lineages.add("a.example.com", age=OLD)
+    busy.issuer.refuse["a.example.com"] = Failed("no", code="CERTBOT_FAILED")
+    assert background.tick() is True
+    run_jobs(busy.app)
+    assert background.tick() is False
+    over = now() - timedelta(seconds=1)
+    busy.service(STATES)._put("a.example.com", next_attempt_at=over)
+    busy.service(STATES)._put("nobody.example.com", failures=1, next_attempt_at=over)
+    assert background.tick() is True
+    run_jobs(busy.app)
+    assert len(busy.issuer.calls) == 2
+    assert background.tick() is False
+
+
 @pytest.fixture
 def filed(make_bench: Any, tmp_path: Path) -> Any:
     """A panel whose settings are in a file, so that they can be changed."""
