@@ -91,7 +91,9 @@ class Issuance:
         """What would keep the authority from issuing, a sentence each; nothing where looking is off."""
         if self.settings.preflight == "off" or self.issuers.current().name != "certbot":
             return ()
-        found = [finding.text for finding in self._findings(hosts) if not finding.ok]
+        # What keeps a name from being resolved keeps its other records from being read too.
+        texts = (finding.text for finding in self._findings(hosts) if not finding.ok)
+        found = list(dict.fromkeys(texts))
         self._advised = {tuple(hosts): (time.monotonic(), found)}
         return found
 
