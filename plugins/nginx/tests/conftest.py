@@ -3,6 +3,7 @@
 import re
 import secrets
 import shutil
+import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -287,3 +288,11 @@ def world(make_world: Callable[..., World]) -> World:
 def tls(world: World) -> Tls:
     """A certificate that nginx sees."""
     return self_signed(world.folder / "certs" / "live" / "test", "*.example.com")
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port on which nothing listens."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])

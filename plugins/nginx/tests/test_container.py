@@ -1,6 +1,7 @@
 """The container: made by the first site, left alone when a person stopped it, and how it is reported."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -56,8 +57,9 @@ def test_is_not_started_with_a_set_that_it_refuses(world: Any, make_site: Any, s
 def test_is_made_from_the_image_as_it_is(make_world: Callable[..., Any], make_site: Any) -> None:
     world = make_world(**{"nginx.bind_address": "::1", "nginx.http_port": 8081, "nginx.https_port": 8444})
     world.nginx.version = (
-        "nginx version: openresty/1.27.1.1\nconfigure arguments: --prefix=/usr/local/openresty/nginx "
-        "--with-cc-opt='-O2 -DX' --add-module=../ngx_lua-0.10.27 --conf-path=/usr/local/openresty/nginx/conf/nginx.conf\n"
+        "nginx version: openresty/1.27.1.1\n"
+        "configure arguments: --prefix=/usr/local/openresty/nginx --with-cc-opt='-O2 -DX' "
+        "--add-module=../ngx_lua-0.10.27 --conf-path=/usr/local/openresty/nginx/conf/nginx.conf\n"
     )
     world.backend.apply([make_site("blog")], {"blog"}, False)
     service = compose(world)["services"]["nginx"]
@@ -165,6 +167,26 @@ def test_one_that_vanishes_during_the_test_counts_as_absent(world: Any, make_sit
     world.nginx.on_test = lambda: world.engine.stop(world.container.id)
     applied = world.backend.apply([make_site("blog", port=81)], {"blog"}, False)
     assert applied.changed
+
+
+def test_one_that_is_up_between_two_ends_is_not_running(world: Any, make_site: Any) -> None:
+    world.backend.apply([make_site("blog")], {"blog"}, False)
+    (world.conf / "own.conf").write_text("no_such_directive on;\n")
+    now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    world.engine._find("edge").document.update(RestartCount=3, State={"StartedAt": now})
+    applied = world.backend.apply([make_site("blog")], set(), False)
+    assert list(applied.quarantined) == ["own"]
+    assert ("restart", world.container.id) in world.engine.calls
+
+
+def test_a_test_that_is_killed_is_no_good_test(world: Any, make_site: Any) -> None:
+    world.backend.apply([make_site("blog")], {"blog"}, False)
+    world.backend.apply([make_site("blog", port=80)], {"blog"}, True)
+    world.engine.programs["nginx"] = lambda call: call.done(returncode=137)
+    with pytest.raises(Failed) as caught:
+        world.backend.apply([make_site("blog", port=81)], {"blog"}, False)
+    assert caught.value.code == "PROXY_CONFIG_FAILED"
+    assert ":80;" in (world.conf / "blog.conf").read_text()
 
 
 def test_a_reload_that_fails_is_told_not_undone_and_made_up_for(world: Any, make_site: Any) -> None:

@@ -1,6 +1,7 @@
 """Files that nginx refuses: left out, kept with the reason, tried again, and never in the way of others."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -119,8 +120,6 @@ def test_what_was_left_out_outlives_the_panel_and_is_tried_again_later(
 
 
 def test_a_site_is_served_again_once_what_it_needs_came_back(world: Any, make_site: Any, tls: Any) -> None:
-    from dataclasses import replace  # noqa: PLC0415
-
     secured = make_site("shop")
     secured = replace(secured, hosts=(replace(secured.hosts[0], tls=tls),))
     chain = tls.chain.read_bytes()

@@ -4,9 +4,11 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from flatrun_core import Failed, FlatrunError, NotFound
+from flatrun_core import Conflict, Failed, FlatrunError, NotFound
+from flatrun_core.fields import parse_time
 from flatrun_core.ports.docker import Compose, Container, Engine, Project
 from flatrun_core.ports.programs import Completed
 from flatrun_nginx import compose_file
@@ -19,6 +21,8 @@ TEST_SECONDS: Final = 60.0
 START_SECONDS: Final = 600.0
 LOOKS: Final = 5
 BETWEEN_LOOKS: Final = 1.0
+_KILLED: Final = 137
+_MOMENT: Final = timedelta(seconds=2)
 _THROW_AWAY: Final = ("run", "--rm", "--no-deps", "-T", "--entrypoint")
 
 RUNNING: Final = "running"
@@ -89,8 +93,11 @@ class NginxContainer:
         return state
 
     def execute(self, state: State, args: Sequence[str]) -> Completed:
-        """Run a program in the running container."""
-        return self._engine.exec(state.id, args, timeout=TEST_SECONDS)
+        """Run a program in the running container; 409 ``CONTAINER_NOT_RUNNING`` when that ends it."""
+        done = self._engine.exec(state.id, args, timeout=TEST_SECONDS)
+        if done.returncode == _KILLED:
+            raise Conflict("nginx's container stopped meanwhile", code="CONTAINER_NOT_RUNNING")
+        return done
 
     def throw_away(self, project: Project, args: Sequence[str]) -> Completed:
         """Run a program in a new container of a project's image and mounts, which goes with it."""
@@ -134,7 +141,19 @@ class NginxContainer:
         if found is None:
             return State(ABSENT)
         kinds = {"running": RUNNING, "restarting": LOOPING, "created": CREATED}
-        return State(kinds.get(found.state, STOPPED), found)
+        kind = kinds.get(found.state, STOPPED)
+        return State(LOOPING if kind == RUNNING and self._just_restarted(found) else kind, found)
+
+    def _just_restarted(self, container: Container) -> bool:
+        """Whether it is up for a moment only, between two ends: Docker calls that running, too."""
+        if "second" not in container.status:
+            return False
+        try:
+            document = self._engine.inspect(container.id)
+            started = parse_time(str((document.get("State") or {}).get("StartedAt")))
+        except (FlatrunError, ValueError):
+            return False
+        return bool(document.get("RestartCount")) and datetime.now(UTC) - started < _MOMENT
 
 
 def is_gone(exc: FlatrunError) -> bool:

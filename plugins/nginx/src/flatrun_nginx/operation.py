@@ -125,6 +125,7 @@ class Operation:
             facts = shop.preparation.facts(env, state, fresh=starting or other_image)
         except FlatrunError as exc:
             self._fail(exc, state)
+            self._state = shop.container.look(env.settings.container_name)
             starting = other_image = False
             facts = shop.preparation.last(env)
         mark = shop.preparation.prepare(env, facts)
@@ -142,7 +143,7 @@ class Operation:
         if self._shop.strict or (state.running and not is_gone(exc)):
             raise exc
         log.warning("nginx: %s", exc.message)
-        self._trouble = exc.message
+        self._trouble = "" if is_gone(exc) else exc.message
 
     def _transact(self) -> Outcome:
         shop, layout = self._shop, self._env.layout
@@ -245,19 +246,29 @@ class Operation:
     def _test(self, main: str) -> Completed | None:
         """Let nginx judge a main file; None when there is none to ask."""
         args = ("nginx", "-t", "-c", main)
-        try:
-            if self._state.running and not self._plan.other_image:
+        if self._state.running and not self._plan.other_image:
+            try:
                 return self._shop.container.execute(self._state, args)
-            if self._plan.anew or (self._state.kind == LOOPING and not self._env.settings.external):
-                self._shop.container.ensure_network(self._env.network)
-                project = compose_file.project_of(self._env.layout, self._env.settings)
-                done = self._shop.container.throw_away(project, args)
-                return done if done.returncode == 0 or "nginx:" in done.output else None
+            except FlatrunError as exc:
+                if not is_gone(exc):
+                    raise
+                self._state = self._shop.container.look(self._env.settings.container_name)
+                if self._state.running:
+                    raise Failed("nginx ended while it was to test the configuration", code=REFUSED) from exc
+        return self._test_apart(args)
+
+    def _test_apart(self, args: tuple[str, ...]) -> Completed | None:
+        looping = self._state.kind == LOOPING and not self._env.settings.external
+        if not self._plan.anew and not looping:
+            return None
+        try:
+            self._shop.container.ensure_network(self._env.network)
+            project = compose_file.project_of(self._env.layout, self._env.settings)
+            done = self._shop.container.throw_away(project, args)
         except FlatrunError as exc:
-            if not is_gone(exc) and self._state.running:
-                raise
             log.warning("nginx: a configuration could not be tested: %s", exc.message)
-        return None
+            return None
+        return done if done.returncode == 0 or "nginx:" in done.output else None
 
     def _tell(self, outcome: Outcome) -> bool:
         """Start, recreate, restart or reload nginx as it needs; whether it has what was applied."""

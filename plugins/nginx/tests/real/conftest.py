@@ -16,10 +16,12 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import yaml
 from flask import Flask
 
 from flatrun_core.app import create_app
 from flatrun_core.docker import ComposeCli, DockerEngine
+from flatrun_core.ports.auth import SYSTEM
 from flatrun_core.ports.docker import COMPOSE, ENGINE
 from flatrun_core.ports.proxy import PROXY, Applied, Host, Proxy, Route, Site, Tls
 from flatrun_core.programs import ProgramRunner
@@ -88,6 +90,10 @@ class RealEdge:
 
     def certificate(self, *names: str) -> Tls:
         return self_signed(self.folder / "certs" / "live" / secrets.token_hex(4), *names)
+
+    def change(self, store: Any, **nginx: Any) -> None:
+        """Change settings as a request would."""
+        store.change({"nginx": nginx}, SYSTEM)
 
     def docker(self, *args: str, check: bool = True) -> str:
         done = subprocess.run(["docker", *args], capture_output=True, text=True, check=check, timeout=120)
@@ -177,6 +183,15 @@ def unchecked() -> ssl.SSLContext:
     return context
 
 
+def nested(dotted: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as a file has them."""
+    tree: dict[str, Any] = {}
+    for name, value in dotted.items():
+        group, _, key = name.rpartition(".")
+        (tree.setdefault(group, {}) if group else tree)[key] = value
+    return tree
+
+
 @pytest.fixture(scope="session")
 def nginx_image() -> str:
     return str(loaded("tests/e2e/images/build.py").build("nginx"))
@@ -213,8 +228,11 @@ def edge_starter(nginx_image: str, ports: Any, new_contributor: Callable[[], Any
             **settings,
         }
         contributor = new_contributor()
+        root.parent.mkdir(parents=True, exist_ok=True)
+        config = root.parent / "flatrun.yml"
+        config.write_text(yaml.safe_dump(nested(chosen)))
         app = create_app(
-            SettingsSource.read(None, {}, chosen),
+            SettingsSource.read(config, {}, {}),
             plugins=[plugin, contributor],
             strict=True,
             services={ENGINE: lambda: engine, COMPOSE: lambda: compose},

@@ -287,7 +287,8 @@ def test_the_panel_is_reached_by_its_socket(edge: Any) -> None:
                 assert asked.startswith("GET /api/health HTTP/1.1\r\n")
                 assert "X-Forwarded-Host: panel.example.com\r\n" in asked
                 panel.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: first\n\n")
-                assert reads(visitor, b"data: first") and not reads_end(visitor)
+                assert reads(visitor, b"data: first")
+                assert not reads_end(visitor)
     path.unlink()
 
 

@@ -1,0 +1,163 @@
+"""The real container on bad days: stopped, removed, looping, its port taken, its files broken by hand."""
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from flatrun_core import FlatrunError
+from flatrun_core.ports.proxy import Host, Route, Site
+from flatrun_core.ports.settings import SETTINGS
+from flatrun_nginx import checks
+
+pytestmark = pytest.mark.e2e
+
+BROKEN = "server {\n    no_such_directive on;\n}\n"
+
+
+def answers(edge: Any, host: str) -> bool:
+    """Whether nginx has the site: nothing is behind it, so that it says 502."""
+    return bool(edge.get(host).status == 502)
+
+
+def test_one_broken_site_and_hand_broken_files_keep_nobody_else_from_being_served(
+    cleared: Any, make_site: Callable[..., Site], spoiled: Callable[..., Site]
+) -> None:
+    edge = cleared
+    edge.serve(make_site("blog"))
+    (edge.conf / "own.conf").write_text(BROKEN)
+    with (edge.conf / "blog.conf").open("a") as file:
+        file.write("}\n")
+    applied = edge.serve(make_site("blog"), make_site("wiki"), spoiled("shop"), changed=("wiki",))
+    assert sorted(applied.quarantined) == ["own", "shop"]
+    assert answers(edge, "blog.example.com")
+    assert answers(edge, "wiki.example.com")
+    assert (edge.conf / "own.conf.quarantined").read_text() == BROKEN
+    assert len(list(edge.conf.glob("blog.conf.edited-*"))) == 1
+    assert "successful" in edge.docker("exec", edge.name, "nginx", "-t")
+    (edge.conf / "own.conf.quarantined").unlink()
+    (edge.conf / "own.conf.quarantined.json").unlink()
+
+
+def test_a_certificate_cut_in_half_takes_only_its_own_site_out(
+    cleared: Any, make_site: Callable[..., Site]
+) -> None:
+    edge = cleared
+    tls = edge.certificate("shop.example.com")
+    shop = Site("shop", (Host("shop.example.com", (), (Route("/", "shop-web", 80),), tls),))
+    whole = tls.chain.read_bytes()
+    tls.chain.write_bytes(whole[: len(whole) // 2])
+    applied = edge.serve(shop, make_site("blog"), changed=("blog",))
+    assert "certificate" in applied.quarantined["shop"]
+    assert answers(edge, "blog.example.com")
+    tls.chain.write_bytes(whole)
+    assert edge.serve(shop, make_site("blog"), changed=("shop",)).quarantined == {}
+
+
+def test_removed_it_is_made_again_and_stopped_it_stays_stopped(
+    real_edge: Any, make_site: Callable[..., Site]
+) -> None:
+    edge = real_edge
+    assert edge.backend.apply([make_site("blog")], {"blog"}, False).serving
+    edge.docker("rm", "-f", edge.name)
+    edge.until(lambda: edge.backend.apply([make_site("blog")], set(), False).serving)
+    assert edge.state() == "running"
+    edge.docker("stop", "-t", "1", edge.name)
+    edge.until(lambda: edge.backend.endpoints().http == ())
+    applied = edge.backend.apply([make_site("blog", port=81)], {"blog"}, False)
+    assert (applied.changed, applied.serving) == (True, False)
+    assert edge.state() == "exited"
+    edge.docker("start", edge.name)
+    edge.until(lambda: answers(edge, "blog.example.com"))
+
+
+def test_a_port_that_is_taken_is_named_and_had_as_soon_as_it_is_free(
+    real_edge: Any, make_site: Callable[..., Site]
+) -> None:
+    edge = real_edge
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", edge.http_port))
+        other.listen()
+        applied = edge.backend.apply([make_site("blog")], {"blog"}, False)
+        assert (applied.changed, applied.serving) == (True, False)
+        assert str(edge.http_port) in applied.message
+        found = checks.container(edge.backend._ctx)
+        assert (found.status, str(edge.http_port) in found.message) == ("error", True)
+    applied = edge.backend.apply([make_site("blog")], set(), False)
+    assert applied.serving, applied.message
+    edge.until(lambda: answers(edge, "blog.example.com"))
+
+
+def test_an_image_that_is_not_there_is_named(make_real_edge: Any, make_site: Callable[..., Site]) -> None:
+    edge = make_real_edge(**{"nginx.image": "flatrun-test.invalid/no/such:image"})
+    applied = edge.backend.apply([make_site("blog")], {"blog"}, False)
+    assert (applied.changed, applied.serving) == (True, False)
+    assert "flatrun-test.invalid/no/such:image" in applied.message
+
+
+def test_a_restart_loop_is_told_and_ended_by_leaving_out_what_is_broken(
+    real_edge: Any, make_site: Callable[..., Site]
+) -> None:
+    edge = real_edge
+    edge.backend.apply([make_site("blog")], {"blog"}, False)
+    (edge.conf / "own.conf").write_text(BROKEN)
+    edge.docker("restart", "-t", "1", edge.name)
+    edge.until(lambda: edge.state() == "restarting")
+    edge.until(lambda: "no_such_directive" in checks.container(edge.backend._ctx).message)
+    start = edge.fresh()
+    start.repair()
+    applied = start.apply([make_site("blog")], set(), False)
+    assert list(applied.quarantined) == ["own"]
+    edge.until(lambda: edge.state() == "running" and answers(edge, "blog.example.com"))
+
+
+def test_killed_between_swap_and_reload_the_next_start_serves_the_new_set(
+    real_edge: Any, make_site: Callable[..., Site], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edge = real_edge
+    edge.backend.apply([make_site("blog")], {"blog"}, False)
+
+    class Killed(BaseException):
+        """The process is gone."""
+
+    def killed(*_: Any) -> str:
+        raise Killed
+
+    monkeypatch.setattr(edge.backend._workshop, "reload", killed)
+    with pytest.raises(Killed):
+        edge.backend.apply([make_site("blog"), make_site("shop")], {"shop"}, False)
+    start = edge.fresh()
+    start.repair()
+    applied = start.apply([make_site("blog"), make_site("shop")], set(), False)
+    assert (applied.changed, applied.reloaded) == (False, True)
+    edge.until(lambda: answers(edge, "shop.example.com"))
+    assert not [path for path in edge.conf.iterdir() if path.name.startswith(".")]
+
+
+def test_settings_change_the_running_container_or_come_back(
+    real_edge: Any, make_site: Callable[..., Site], ports: Any
+) -> None:
+    edge = real_edge
+    edge.contributor.sites = [make_site("blog")]
+    edge.proxy.apply()
+    store = edge.service(SETTINGS)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        with pytest.raises(FlatrunError) as caught:
+            edge.change(store, http_port=other.getsockname()[1])
+        assert caught.value.code == "PORT_IN_USE"
+    edge.until(lambda: answers(edge, "blog.example.com"))
+    edge.http_port = ports.next()
+    edge.change(store, http_port=edge.http_port)
+    edge.until(lambda: answers(edge, "blog.example.com"))
+
+
+def test_unknown_names_are_refused_when_so_set(make_real_edge: Any, make_site: Callable[..., Site]) -> None:
+    edge = make_real_edge(**{"nginx.reject_unknown_domains": True})
+    edge.backend.apply([make_site("blog")], {"blog"}, False)
+    edge.until(lambda: answers(edge, "blog.example.com"))
+    with pytest.raises(OSError, match=r"closed|reset"):
+        edge.get("other.example.com")
+    assert edge.get("other.example.com", "/.well-known/acme-challenge/x").status == 404
