@@ -1,5 +1,6 @@
 """What happens by itself: edits by hand, renewed certificates, the start, the panel's own domain."""
 
+import shutil
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -206,6 +207,13 @@ def test_doctor_finds_what_is_not_served(make_bench: Callable[..., Any]) -> None
     assert "shop: b c" in found["domains-left-out"][1]
     assert found["domains-quarantined"] == ("error", "blog: no")
     assert found["panel-domain"] == ("ok", "panel.example")
+
+
+def test_doctor_makes_no_folder(make_bench: Callable[..., Any]) -> None:
+    bench = make_bench()
+    shutil.rmtree(bench.root)
+    assert {status for status, _ in findings(bench).values()} == {"ok"}
+    assert not bench.root.exists()
 
 
 def test_certificates_are_found_at_the_moment_of_use(bench: Any) -> None:

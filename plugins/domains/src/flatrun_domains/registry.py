@@ -3,9 +3,10 @@
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
-from flatrun_core import Conflict, PluginContext, ServiceKey
+from flatrun_core import Conflict, PanelSettings, PluginContext, ServiceKey
 from flatrun_core.ports.auth import Identity
 from flatrun_core.ports.certificates import CERTIFICATES, Certificate
 from flatrun_core.ports.deployments import DEPLOYMENTS, Deployment
@@ -94,7 +95,12 @@ class Registry:
         with self._mutex:
             self._refused.update(fingerprints)
 
-    # --- of one deployment ----------------------------------------------------------------------
+    # --- of deployments ----------------------------------------------------------------------
+
+    def deployments(self) -> Sequence[Deployment]:
+        """Every deployment by name; without a folder for them none, and none is made."""
+        root = Path(self._ctx.settings(PanelSettings).deployments_path)
+        return self._deployments.list() if root.is_dir() else ()
 
     def reading(self, deployment: Deployment) -> Reading:
         """The entries of a deployment; none of one whose ``service.yml`` cannot be read."""
@@ -208,7 +214,7 @@ class Registry:
     def remember(self) -> Mapping[str, Deployment]:
         """Note what is served, for the time when a file cannot be read; every deployment by name."""
         with self._mutex:
-            there = {one.name: one for one in self._deployments.list()}
+            there = {one.name: one for one in self.deployments()}
             served = ((name, self.served(one)) for name, one in there.items())
             self._memory.remember({name: entries for name, entries in served if entries})
             return there
@@ -216,7 +222,7 @@ class Registry:
     # --- within ---------------------------------------------------------------------------------
 
     def _served(self) -> tuple[tuple[str, tuple[Entry, ...]], ...]:
-        deployments = self._deployments.list()
+        deployments = self.deployments()
         served = {one.name: self.served(one) for one in deployments if one.name not in self._going}
         for name, entries in self._memory.kept.items():
             served.setdefault(name, entries)
@@ -227,7 +233,7 @@ class Registry:
         """Every entry of every deployment but one, those that are coming and kept included."""
         found: dict[str, Sequence[Entry]] = {}
         with self._mutex:
-            for one in self._deployments.list():
+            for one in self.deployments():
                 unreadable = one.metadata is None
                 found[one.name] = self.served(one) if unreadable else self.reading(one).entries
             more: tuple[Mapping[str, Sequence[Entry]], ...] = (self._memory.kept, self._coming)

@@ -83,7 +83,7 @@ class Statuses:
             _unserved(one.deployment, one.entry_id, one.domain, one.reason) | {"by": one.by}
             for one in self._registry.table().left_out
         ]
-        for deployment in self._deployments.list():
+        for deployment in self._registry.deployments():
             if deployment.metadata is None and self._registry.served(deployment):
                 found.append(_unserved(deployment.name, "", "", f"{STAYS}: {deployment.problem}"))
             reading = self._registry.reading(deployment)
