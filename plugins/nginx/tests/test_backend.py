@@ -24,7 +24,7 @@ def test_the_token_is_made_once_and_kept(world: Any) -> None:
     assert world.backend.accepts(token)
     assert not world.backend.accepts(token[:-1])
     assert not world.backend.accepts(token + "\ud800")
-    path = world.folder.parent / ".flatrun" / "nginx-internal.token"
+    path = world.folder.parent / ".flatrun" / "nginx-internal.key"
     assert path.stat().st_mode & 0o777 == 0o600
 
 
@@ -42,18 +42,18 @@ def test_many_at_once_get_one_token(world: Any) -> None:
 def test_a_token_of_the_settings_comes_first(make_world: Callable[..., Any]) -> None:
     world = make_world(**{"nginx.internal_api_token": "t" * 40})
     assert world.backend.accepts("t" * 40)
-    assert not (world.folder.parent / ".flatrun" / "nginx-internal.token").exists()
+    assert not (world.folder.parent / ".flatrun" / "nginx-internal.key").exists()
 
 
 def test_a_damaged_token_is_never_overwritten(world: Any) -> None:
     world.backend.token()
-    path = world.folder.parent / ".flatrun" / "nginx-internal.token"
-    for text in ("", "short", "\xe9" * 64):
-        path.write_text(text)
+    path = world.folder.parent / ".flatrun" / "nginx-internal.key"
+    for text in (b"", b"short", b"\xe9" * 64):
+        path.write_bytes(text)
         with pytest.raises(Failed) as caught:
             world.backend.token()
         assert caught.value.code == "KEY_UNREADABLE"
-        assert path.read_text() == text
+        assert path.read_bytes() == text
 
 
 def test_the_token_is_in_no_answer(world: Any, flatrun_client: Any) -> None:

@@ -147,6 +147,19 @@ def test_a_refusal_that_names_no_file_is_traced_to_one(
     assert len([name for name in world.names() if name.startswith("site-") and name.endswith(".conf")]) == 8
 
 
+def test_a_container_that_does_not_see_the_files_is_told_what_it_lacks(world: Any, make_site: Any) -> None:
+    world.backend.apply([make_site("blog")], set(), False)
+
+    def lost(call: Any) -> Any:
+        told = f'nginx: [emerg] open() "{call.args[-1]}" failed (2: No such file or directory)\n'
+        return call.done(stderr=told, returncode=1) if "-t" in call.args else world.nginx.run(call)
+
+    world.engine.programs["nginx"] = lost
+    with pytest.raises(Failed) as caught:
+        world.backend.apply([make_site("blog", port=81)], {"blog"}, False)
+    assert f"does not have {world.conf} mounted at /etc/nginx/conf.d" in caught.value.message
+
+
 def test_what_is_wrong_with_the_shared_files_is_nobodys_fault(world: Any, make_site: Any) -> None:
     world.backend.apply([make_site("blog")], set(), False)
     before = world.names()

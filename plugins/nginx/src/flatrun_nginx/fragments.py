@@ -16,7 +16,6 @@ from flatrun_nginx.values import Checked
 _FILE_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 # These act before a location is chosen, so also on a challenge, which nothing may hold up.
 _TOO_EARLY: Final = frozenset({"return", "rewrite", "if", "break", "server_rewrite_by_lua_block"})
-CODE: Final = "NGINX_FRAGMENT_INVALID"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,4 +102,6 @@ def _statements(text: str) -> tuple[Node, ...]:
 
 
 def _wrong(slug: str, reason: str) -> Failed:
-    return Failed(f"A fragment of the plugin {slug} for nginx is not valid: {reason}", code=CODE)
+    return Failed(
+        f"A fragment of the plugin {slug} for nginx is not valid: {reason}", code="NGINX_FRAGMENT_INVALID"
+    )

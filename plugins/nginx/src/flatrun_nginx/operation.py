@@ -24,7 +24,7 @@ from flatrun_nginx.quarantine import Quarantined
 from flatrun_nginx.rendering import Frame, Renderer
 from flatrun_nginx.sites import Rendered, by_name
 from flatrun_nginx.staging import read_lua
-from flatrun_nginx.transaction import REFUSED, Order, Outcome, Transaction, refusal
+from flatrun_nginx.transaction import Order, Outcome, Transaction, refusal
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +109,9 @@ class Operation:
             outcome = self._transact()
         except OSError as exc:
             reason = exc.strerror or type(exc).__name__
-            raise Failed(f"nginx's files cannot be used: {reason}", code=REFUSED, details=str(exc)) from exc
+            raise Failed(
+                f"nginx's files cannot be used: {reason}", code="PROXY_CONFIG_FAILED", details=str(exc)
+            ) from exc
         reloaded = self._tell(outcome)
         if reloaded or not self._state.running:
             self._swap.done()
@@ -254,7 +256,9 @@ class Operation:
                     raise
                 self._state = self._shop.container.look(self._env.settings.container_name)
                 if self._state.running:
-                    raise Failed("nginx ended while it was to test the configuration", code=REFUSED) from exc
+                    raise Failed(
+                        "nginx ended while it was to test the configuration", code="PROXY_CONFIG_FAILED"
+                    ) from exc
         return self._test_apart(args)
 
     def _test_apart(self, args: tuple[str, ...]) -> Completed | None:

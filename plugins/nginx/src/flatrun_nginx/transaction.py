@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 from flatrun_core import Failed
 from flatrun_core.ports.programs import Completed
@@ -18,8 +17,6 @@ from flatrun_nginx.quarantine import Quarantined
 from flatrun_nginx.staging import Staging
 
 log = logging.getLogger(__name__)
-
-REFUSED: Final = "PROXY_CONFIG_FAILED"
 
 # Tests a main file; None when there is nothing to test it with.
 Test = Callable[[str], Completed | None]
@@ -82,7 +79,7 @@ class Transaction:
             reason = exc.strerror or type(exc).__name__
             raise Failed(
                 f"nginx's files could not be written, so everything is as it was: {reason}",
-                code=REFUSED,
+                code="PROXY_CONFIG_FAILED",
                 details=str(exc),
             ) from exc
         except Exception:
@@ -148,6 +145,8 @@ class Transaction:
     def _blame(self, done: Completed) -> None:
         shown = blame.readable(done.output, self._staging.seen, CONF)
         shown = shown.replace(f"{CONF}/{self._staging.folder.name}/lua", LUA)
+        if f'open() "{self._staging.main}" failed' in done.output:
+            raise refusal(f"its container does not have {self._layout.conf} mounted at {CONF}")
         guilty = blame.blamed(done.output, self._staging.seen, self._staging.texts) or self._search()
         if not guilty or set(guilty) & set(self._order.shared):
             raise refusal(shown)
@@ -251,4 +250,6 @@ class Transaction:
 
 def refusal(output: str) -> Failed:
     """The error of a set that nginx refuses, with its own words as ``details``."""
-    return Failed(f"nginx refuses the configuration: {blame.fatal(output)}", code=REFUSED, details=output)
+    return Failed(
+        f"nginx refuses the configuration: {blame.fatal(output)}", code="PROXY_CONFIG_FAILED", details=output
+    )
