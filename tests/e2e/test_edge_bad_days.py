@@ -180,7 +180,7 @@ def test_a_panel_killed_between_writing_and_reloading_repairs_at_its_start(
     for host in (FIRST, SECOND):
         edge.wait(host, 200)
     wait_until(lambda: edge.status(THIRD) == 200, THIRD in domains(edge, sites[0]))
-    assert staging(edge) == []
+    wait_until(lambda: staging(edge), [])
 
 
 def asked_and_gone(edge: Edge, deployment: str, host: str) -> socket.socket:
@@ -224,6 +224,6 @@ def test_a_panel_killed_at_any_moment_serves_what_its_files_say(edge: Edge, site
     for host, name in wanted.items():
         edge.wait(host, 200)
         assert edge.visit(host).application == name
-    assert staging(edge) == []
+    wait_until(lambda: staging(edge), [])
     served = edge.panel.get("/api/proxy/vhosts")
     assert served.status_code == 200
