@@ -2,8 +2,8 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
@@ -138,7 +138,6 @@ class Bench:
     proxy: FakeProxy
     certificates: FakeCertificates
     edge: Edge
-    answers: list[Mapping[str, Any]] = field(default_factory=list)
 
     def service(self, key: Any) -> Any:
         return self.app.extensions["flatrun"].services.get(key)

@@ -165,6 +165,11 @@ def test_without_the_setting_an_exposed_creation_has_no_domain(bench: Any) -> No
     assert bench.domains("new") == []
 
 
+def test_a_creation_under_a_name_that_the_proxy_keeps_has_no_domains(bench: Any) -> None:
+    body = {"name": "default", "compose": COMPOSE, "metadata": {"domains": [{"domain": "a.example"}]}}
+    bench.refused(400, "RESERVED_NAME", "POST", "/api/deployments", **body)
+
+
 def test_no_lock_is_held_while_a_creation_asks_an_authority(bench: Any) -> None:
     bench.create("new", metadata={"domains": [{"domain": "a.example", "ssl": {"enabled": True}}]})
     assert bench.certificates.asked == [(("a.example",), "new")]

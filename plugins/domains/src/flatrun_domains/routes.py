@@ -7,7 +7,7 @@ from typing import Any
 from flatrun_core import Invalid, PluginContext
 from flatrun_core.ports.auth import SYSTEM
 from flatrun_core.ports.deployments import DEPLOYMENTS
-from flatrun_domains import editing, requests, rules
+from flatrun_domains import editing, errors, requests, rules
 from flatrun_domains.entries import DEFAULT_PORT, checked
 from flatrun_domains.publishing import PUBLISHER
 from flatrun_domains.registry import REGISTRY
@@ -33,7 +33,7 @@ class RouteService:
         if not entries:
             return metadata
         if rules.is_reserved(name):
-            raise Invalid(f"A deployment called '{name}' cannot have domains", code="RESERVED_NAME")
+            raise errors.reserved(name)
         planned: list[dict[str, Any]] = []
         for entry in entries:
             planned.append(_planned(entry, networking, metadata.get("ssl") or {}, planned))
