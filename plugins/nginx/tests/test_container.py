@@ -274,6 +274,31 @@ def test_another_name_replaces_the_container(world: Any, make_site: Any) -> None
     assert world.engine.container("gate").state == "running"
 
 
+def test_another_name_that_cannot_be_had_leaves_nothing_behind(world: Any, make_site: Any) -> None:
+    world.contributor.sites = [make_site("blog")]
+    world.proxy.apply()
+    world.engine.add("other", ports=("0.0.0.0:8080->80/tcp",))
+    with pytest.raises(FlatrunError):
+        change(world, container_name="gate", http_port=8080)
+    assert sorted(one.name for one in world.engine.containers()) == ["edge", "other"]
+    assert world.container.state == "running"
+
+
+def test_another_image_in_the_file_that_cannot_be_had_keeps_nothing_from_being_served(
+    make_world: Callable[..., Any], make_site: Any
+) -> None:
+    world = make_world()
+    world.backend.apply([make_site("blog")], {"blog"}, False)
+    world.engine._find("edge").labels["flatrun.nginx.image"] = "test/nginx:0"
+    world.compose.fail_next("pull access denied for test/nginx", command="run")
+    start = world.fresh()
+    applied = start.apply([make_site("blog", port=81)], {"blog"}, False)
+    assert (applied.changed, applied.reloaded, applied.serving) == (True, True, True)
+    assert "cannot be used" in applied.message
+    assert start.apply([make_site("blog", port=81)], set(), False).message == ""
+    assert world.container.labels["flatrun.nginx.image"] == "test/nginx:1"
+
+
 def test_a_compose_file_that_somebody_changed_is_left_alone(world: Any, make_site: Any) -> None:
     world.backend.apply([make_site("blog")], {"blog"}, False)
     path = world.folder / "docker-compose.yml"

@@ -67,7 +67,8 @@ class NginxBackend:
         old, new = before.settings, self.environment().settings
         with self._mutex:
             state = self.container.look(old.container_name, looks=1)
-            if not old.external and state.is_of(old) and old.container_name != new.container_name:
+            renamed = old.container_name != new.container_name
+            if renamed and not old.external and state.was_made_by(old):
                 self.container.discard(before)
             self._workshop.strict = state.is_of(old)
             try:

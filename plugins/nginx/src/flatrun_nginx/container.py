@@ -58,11 +58,12 @@ class State:
 
     def is_of(self, settings: NginxSettings) -> bool:
         """Whether our project made it and it is up, so that it is made anew when it should be another."""
-        if self.container is None or self.kind not in (RUNNING, LOOPING):
-            return False
-        return bool(self.mark) and self.container.project == compose_file.project_name(
-            settings.container_name
-        )
+        return self.kind in (RUNNING, LOOPING) and self.was_made_by(settings)
+
+    def was_made_by(self, settings: NginxSettings) -> bool:
+        """Whether our project made it, up or not."""
+        project = compose_file.project_name(settings.container_name)
+        return self.container is not None and bool(self.mark) and self.container.project == project
 
     def has_image(self, settings: NginxSettings) -> bool:
         """Whether it was made of the image that the settings name."""

@@ -122,14 +122,11 @@ class Operation:
         ours = not env.settings.external
         starting = ours and state.may_be_started and bool(self._sites)
         other_image = ours and state.is_of(env.settings) and not state.has_image(env.settings)
-        facts = UNKNOWN
-        try:
-            facts = shop.preparation.facts(env, state, fresh=starting or other_image)
-        except FlatrunError as exc:
-            self._fail(exc, state)
-            self._state = shop.container.look(env.settings.container_name)
-            starting = other_image = False
-            facts = shop.preparation.last(env)
+        facts = None
+        if starting or other_image:
+            facts = self._asked_image()
+            starting, other_image = starting and facts is not None, other_image and facts is not None
+        facts = facts or self._asked_container()
         mark = shop.preparation.prepare(env, facts)
         recreate = (
             ours
@@ -140,12 +137,31 @@ class Operation:
         )
         return Plan(facts, starting, recreate, other_image)
 
-    def _fail(self, exc: FlatrunError, state: State) -> None:
-        """Keep why nginx could not be asked, made or started; who changes settings must know at once."""
-        if self._shop.strict or (state.running and not is_gone(exc)):
+    def _asked_image(self) -> ImageFacts | None:
+        """What the image is that a container is to be made of; None, with the trouble kept, without it."""
+        try:
+            return self._shop.preparation.image(self._env)
+        except FlatrunError as exc:
+            self._fail(exc)
+            return None
+
+    def _asked_container(self) -> ImageFacts:
+        """What the image is of the container that runs, or what was known last."""
+        preparation = self._shop.preparation
+        try:
+            return preparation.running(self._env, self._state)
+        except FlatrunError as exc:
+            if not is_gone(exc):
+                raise
+            self._state = self._shop.container.look(self._env.settings.container_name)
+            return preparation.last(self._env)
+
+    def _fail(self, exc: FlatrunError) -> None:
+        """Keep why nginx could not be made or started; who changes settings must know at once."""
+        if self._shop.strict:
             raise exc
         log.warning("nginx: %s", exc.message)
-        self._trouble = "" if is_gone(exc) else exc.message
+        self._trouble = exc.message
 
     def _transact(self) -> Outcome:
         shop, layout = self._shop, self._env.layout
@@ -161,7 +177,7 @@ class Operation:
             return Outcome(False, False, order.held)
         outcome = Transaction(order, layout, shop.files, self._test).run()
         if outcome.tested:
-            shop.tested = frozenset(standing)
+            shop.tested = frozenset(one for one in standing if one[0] not in outcome.quarantined)
         return outcome
 
     def _order(self, pieces: Fragments) -> Order:
@@ -298,7 +314,7 @@ class Operation:
         try:
             shop.container.start(env)
         except FlatrunError as exc:
-            self._fail(exc, State(ABSENT))
+            self._fail(exc)
             self._state = shop.container.look(env.settings.container_name, looks=1)
             return False
         self._state = shop.container.look(env.settings.container_name)

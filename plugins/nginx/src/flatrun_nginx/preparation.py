@@ -39,18 +39,17 @@ class Preparation:
         self._files = files
         self._facts: tuple[str, ImageFacts] | None = None
 
-    def facts(self, environment: Environment, state: State, *, fresh: bool) -> ImageFacts:
-        """What the image's nginx is.
+    def image(self, environment: Environment) -> ImageFacts:
+        """What the image in the settings is, asked in a throw-away container."""
+        facts = self._probe(environment)
+        self._keep(environment, "", facts)
+        return facts
 
-        With ``fresh``, before a container is made, the image is asked in a throw-away one; a running
-        container is asked once. Otherwise it is what was found last.
-        """
-        image = environment.settings.image
-        if fresh:
-            self._keep(environment, "", self._probe(environment))
-        elif state.running and (self._facts is None or self._facts[0] != state.id):
+    def running(self, environment: Environment, state: State) -> ImageFacts:
+        """What the image of a running container is, asked once; without one, what was found last."""
+        if state.running and (self._facts is None or self._facts[0] != state.id):
             run = partial(self._container.execute, state)
-            self._keep(environment, state.id, image_facts.ask(run, image))
+            self._keep(environment, state.id, image_facts.ask(run, environment.settings.image))
         return self.last(environment)
 
     def last(self, environment: Environment) -> ImageFacts:
