@@ -28,6 +28,7 @@ from flatrun_deployments.discovery import Discovery, Folder
 from flatrun_deployments.proxy_network import ProxyNetworkKeeper
 from flatrun_deployments.removal import Remover
 from flatrun_deployments.running import Running
+from flatrun_deployments.service_document import KeptDocuments
 
 # What each action is called when it is over, which is also the event's name.
 DONE: Final = {"start": "started", "stop": "stopped", "restart": "restarted"}
@@ -45,6 +46,7 @@ class DeploymentService:
         self._ctx = ctx
         self._locks = ctx.services.get(LOCKS)
         self.catalogue = Catalogue(Discovery(self.root), engine)
+        self._documents = KeptDocuments()
         self._running = Running(ctx, engine, runtimes)
         self._creation = Creation(ctx, self.root, self.catalogue, self._running, self._locks)
         self._remover = Remover(ctx, self.root, self.catalogue, self._running)
@@ -121,7 +123,7 @@ class DeploymentService:
         self.catalogue.folder(name)
         with self._locks.hold("deployment", name, EDIT_WAIT):
             folder = self.catalogue.folder(name)
-            with service_yml.edit(folder.path, name) as document:
+            with service_yml.edit(folder.path, name, self._documents) as document:
                 yield document
         self._tell("changed", folder, SYSTEM)
 

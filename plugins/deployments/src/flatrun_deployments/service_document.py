@@ -4,8 +4,11 @@ import json
 import logging
 import os
 import re
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import suppress
+from copy import copy
 from io import StringIO
 from pathlib import Path
 from typing import Any, Final
@@ -21,8 +24,14 @@ _OPENING: Final = r"[^\s#-][^\n]*:[ \t]*(?:#[^\n]*)?\r?\n(?:[ \t]*(?:#[^\n]*)?\r
 _BOM: Final = "\ufeff"
 # Passwords of backups may stand in it.
 _NEW_MODE: Final = 0o600
+# Bytes of a file from which reading it by the library is felt, and how many such files are remembered.
+_WORTH_KEEPING: Final = 4096
+_MOST_KEPT: Final = 16
 
 log = logging.getLogger(__name__)
+
+# A text's form, the library's document of it, and the text as the library writes it.
+_Known = tuple["_Text", MutableMapping[str, Any], str]
 
 
 class ServiceDocument(EditableMetadata):
@@ -32,18 +41,36 @@ class ServiceDocument(EditableMetadata):
     a text that is no metadata. The constructor raises it too.
     """
 
-    def __init__(self, path: Path, before: bytes | None, check: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        before: bytes | None,
+        check: Callable[[str], None],
+        kept: "KeptDocuments | None" = None,
+    ) -> None:
         self._path = path
         self._before = before
         self._current = before
         self._saved: str | None = None
         self._times = (0, 0) if before is None else _times(path)
         self._check = check
+        self._kept = kept
+        self._body = ""
+        known = kept.take(path, before) if kept is not None else None
+        if known is not None:
+            self._text, self._data, self._unchanged = known
+            return
         self._text = _Text((before or b"").decode())
         check(self._text.body)
         self._data = self._text.load()
         # Had from the library before anything changes: how it would have written this file.
         self._unchanged = self._text.dump(self._data)
+
+    def keep(self) -> None:
+        """Spare the next change of the same bytes the reading; for who is done without a failure."""
+        as_written = bool(self._body) and self._current == self._text.encode(self._body)
+        if self._kept is not None and as_written:
+            self._kept.put(self._path, self._current or b"", (self._text, self._data, self._body))
 
     def __getitem__(self, key: str) -> Any:
         return self._data[key]
@@ -103,6 +130,7 @@ class ServiceDocument(EditableMetadata):
             body = self._text.dump(self._data)
             self._check(body)
             new, old = (read_yaml(text, string_keys=False) for text in (body, self._said()))
+            self._body = body
         except YamlProblem as exc:
             raise Invalid(f"{self._path.name} cannot be written: {exc}") from exc
         if json.dumps(new) == json.dumps(old or {}):
@@ -112,6 +140,8 @@ class ServiceDocument(EditableMetadata):
     def _as_written(self, body: str, meant: Any) -> str:
         """The text with only the changed lines in the library's own form, if it says the same."""
         merged = merge(self._unchanged, self._text.normal, body)
+        if merged == body:
+            return body
         try:
             self._check(merged)
             return merged if json.dumps(read_yaml(merged, string_keys=False)) == json.dumps(meant) else body
@@ -120,6 +150,35 @@ class ServiceDocument(EditableMetadata):
 
     def _said(self) -> str:
         return (self._current or b"").decode().removeprefix(_BOM)
+
+
+class KeptDocuments:
+    """The last documents that were changed, for as long as their files hold the very bytes written.
+
+    The library takes a millisecond for each line of a file, twice; who adds a hundred domains one after
+    another would wait for that each time. Only files that it wrote as a whole are kept, so that what is
+    in memory and what is on the disk are one; a document is given out once, since it is changed in place.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._documents: OrderedDict[Path, tuple[bytes, _Known]] = OrderedDict()
+
+    def take(self, path: Path, content: bytes | None) -> _Known | None:
+        """What is known of a file with this content; it is forgotten here."""
+        with self._lock:
+            before, known = self._documents.pop(path, (None, None))
+        return known if known is not None and before == content else None
+
+    def put(self, path: Path, content: bytes, known: _Known) -> None:
+        """Keep what is known; short files are read as fast."""
+        if len(content) < _WORTH_KEEPING:
+            return
+        text, data, body = known
+        with self._lock:
+            self._documents[path] = (content, (text.of(body), data, body))
+            while len(self._documents) > _MOST_KEPT:
+                self._documents.popitem(last=False)
 
 
 class _Text:
@@ -133,6 +192,14 @@ class _Text:
         self.normal = self.body.replace("\r\n", "\n") + ("\n" if self._open_end else "")
         self._head = ""
         self._yaml: Any = None
+
+    def of(self, body: str) -> "_Text":
+        """The same form around another text, which the library wrote."""
+        made = copy(self)
+        made.body = body.removesuffix("\n") if self._open_end else body
+        made.normal = body
+        made._head = ""
+        return made
 
     def load(self) -> MutableMapping[str, Any]:
         from ruamel.yaml.comments import CommentedMap  # noqa: PLC0415 - only writers pay for it
