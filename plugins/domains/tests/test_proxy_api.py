@@ -141,20 +141,33 @@ def test_sites_are_listed_for_those_who_may_read_them(bench: Any, flatrun_login:
     bench.add("b.example", "shop")
     bench.write("networking: {expose: true}\ndomains: [{domain: 'a b'}]\n", "shop")
     found = bench.client.get("/api/proxy/vhosts").get_json()
-    assert [one["deployment_name"] for one in found["vhosts"]] == ["blog", "shop"]
+    assert [one["name"] for one in found["virtual_hosts"]] == ["blog", "shop"]
     assert [one["deployment_name"] for one in found["left_out"]] == ["shop"]
     reader = flatrun_login(bench.app, ["certificates:read"], {"blog": Level.READ})
     seen = reader.get("/api/proxy/vhosts").get_json()
-    assert [one["deployment_name"] for one in seen["vhosts"]] == ["blog"]
+    assert [one["name"] for one in seen["virtual_hosts"]] == ["blog"]
     assert seen["left_out"] == []
 
 
 def test_everything_is_applied_on_demand(bench: Any) -> None:
     bench.write("networking: {expose: true}\ndomains: [{domain: a.example}]\n")
     answer = bench.done("POST", "/api/proxy/sync")
-    assert (answer["changed"], answer["nginx_reloaded"], answer["skipped"]) == (True, True, False)
+    blog = {"name": "blog", "domain": "a.example", "success": True, "created": True}
+    counts = {"synced": 1, "skipped": 0, "failed": 0, "total": 1}
+    assert answer == {"message": "Proxy synchronised", **counts, "results": [blog]}
     assert [host.name for host in bench.hosts()] == ["a.example"]
-    assert bench.done("POST", "/api/proxy/sync")["changed"] is False
+    again = bench.done("POST", "/api/proxy/sync")
+    assert again["results"] == [{**blog, "created": False}]
+
+
+def test_what_the_proxy_refuses_and_what_has_no_domain_is_counted(bench: Any) -> None:
+    bench.add("a.example")
+    bench.create("shop")
+    bench.proxy.refuse = {"blog": "no such directive"}
+    answer = bench.done("POST", "/api/proxy/sync")
+    assert [answer[key] for key in ("synced", "skipped", "failed", "total")] == [0, 1, 1, 2]
+    (refused,) = answer["results"]
+    assert (refused["success"], refused["message"]) == (False, "no such directive")
 
 
 def test_tls_of_a_deployment_is_switched_off(bench: Any) -> None:

@@ -1,9 +1,11 @@
 """What concerns the proxy as a whole: every site, applying them all, generated names."""
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from flatrun_core import PluginContext, ServiceKey
+from flatrun_core import Level, PluginContext, ServiceKey
 from flatrun_core.ports.auth import Identity
+from flatrun_core.ports.proxy import PANEL
 from flatrun_domains.publishing import PUBLISHER
 from flatrun_domains.registry import REGISTRY
 from flatrun_domains.settings import DomainSettings
@@ -22,22 +24,27 @@ class Proxying:
     def everything(self, identity: Identity) -> dict[str, Any]:
         """Sites and entries left out, of deployments that somebody may read."""
         return {
-            "vhosts": self._statuses.virtual_hosts(identity),
+            "virtual_hosts": self._statuses.virtual_hosts(identity),
             "left_out": self._statuses.left_out(identity),
         }
 
     def sync(self, identity: Identity) -> dict[str, Any]:
-        """Apply everything; 500 when the proxy cannot."""
+        """Apply everything; 500 when the proxy cannot. Tells of deployments that somebody may read."""
+        before = {one["name"] for one in self._statuses.virtual_hosts(identity) if one["virtual_host_exists"]}
         applied = self._publisher.apply()
         self._registry.remember()
-        answer = {
-            "message": "Proxy synchronised",
-            "changed": applied.changed,
-            "nginx_reloaded": applied.reloaded,
-            "skipped": applied.skipped,
-            **self.everything(identity),
+        sites = [one for one in self._statuses.virtual_hosts(identity) if one["name"] != PANEL]
+        results = [] if applied.skipped else [_synced(one, before) for one in sites]
+        failed = sum(not one["success"] for one in results)
+        total = sum(identity.can(Level.READ, one.name) for one in self._registry.deployments())
+        return {
+            "message": applied.message or "Proxy synchronised",
+            "synced": len(results) - failed,
+            "skipped": max(total - len(results), 0),
+            "failed": failed,
+            "total": max(total, len(results)),
+            "results": results,
         }
-        return answer | ({"note": applied.message} if applied.message else {})
 
     def subdomain(self) -> dict[str, Any]:
         """A generated name that nobody has."""
@@ -49,6 +56,17 @@ class Proxying:
             "default_domain": settings.default_domain,
             "auto_ssl": settings.auto_ssl,
         }
+
+
+def _synced(site: Mapping[str, Any], before: Collection[str]) -> dict[str, Any]:
+    served = site["virtual_host_exists"]
+    result = {
+        "name": site["name"],
+        "domain": next(iter(site["domains"]), ""),
+        "success": served,
+        "created": served and site["name"] not in before,
+    }
+    return result if served else {**result, "message": site.get("quarantine_reason", "It is not served")}
 
 
 PROXYING: ServiceKey[Proxying] = ServiceKey("domains.proxying", "domains")

@@ -59,11 +59,12 @@ class Statuses:
             hosts = [host for plan in table.sites.get(name, ()) for host in plan.names]
             shown.append(
                 {
-                    "deployment_name": name,
+                    "name": name,
+                    "config_file": str(known.file or ""),
+                    "modified_at": int(known.modified_at.timestamp()) if known.modified_at else 0,
                     "domains": sorted(hosts),
                     "virtual_host_exists": known.exists,
                     "ssl_enabled": bool(table.secure.intersection(hosts)),
-                    "modified_at": known.modified_at and fields.format_time(known.modified_at),
                     **_quarantine(known),
                 }
             )

@@ -67,13 +67,14 @@ class ProxySetupAnswer(Schema):
 
 
 class VirtualHostAnswer(Schema):
-    """One site."""
+    """One site; `modified_at` is in seconds since 1970, 0 when it is not served."""
 
-    deployment_name = fields.String(required=True, metadata={"example": "blog"})
+    name = fields.String(required=True, metadata={"example": "blog"})
+    config_file = fields.String(required=True, metadata={"example": "/srv/nginx/conf.d/blog.conf"})
+    modified_at = fields.Integer(required=True, metadata={"example": 1767225600})
     domains = fields.List(fields.String(), required=True, metadata={"example": ["blog.example.com"]})
     virtual_host_exists = fields.Boolean(required=True, metadata={"example": True})
     ssl_enabled = fields.Boolean(required=True, metadata={"example": True})
-    modified_at = fields.Time(required=True, allow_none=True)
     quarantined = fields.Boolean()
     quarantine_reason = fields.String()
 
@@ -81,20 +82,29 @@ class VirtualHostAnswer(Schema):
 class VirtualHostsAnswer(Schema):
     """Every site, and what is left out."""
 
-    vhosts = fields.List(fields.Nested(VirtualHostAnswer), required=True)
+    virtual_hosts = fields.List(fields.Nested(VirtualHostAnswer), required=True)
     left_out = fields.List(fields.Nested(LeftOutAnswer), required=True)
+
+
+class SyncedSite(Schema):
+    """What became of one deployment's site; `created` when it was not served before."""
+
+    name = fields.String(required=True, metadata={"example": "blog"})
+    domain = fields.String(required=True, metadata={"example": "blog.example.com"})
+    success = fields.Boolean(required=True, metadata={"example": True})
+    created = fields.Boolean(required=True, metadata={"example": False})
+    message = fields.String(metadata={"description": "Why it is not served"})
 
 
 class ProxySyncAnswer(Schema):
-    """What applying everything did."""
+    """What applying everything did, in numbers of deployments; those without a domain are `skipped`."""
 
     message = fields.String(required=True, metadata={"example": "Proxy synchronised"})
-    changed = fields.Boolean(required=True)
-    nginx_reloaded = fields.Boolean(required=True)
-    skipped = fields.Boolean(required=True)
-    note = fields.String(metadata={"description": "What a person should know"})
-    vhosts = fields.List(fields.Nested(VirtualHostAnswer), required=True)
-    left_out = fields.List(fields.Nested(LeftOutAnswer), required=True)
+    synced = fields.Integer(required=True, metadata={"example": 1})
+    skipped = fields.Integer(required=True, metadata={"example": 0})
+    failed = fields.Integer(required=True, metadata={"example": 0})
+    total = fields.Integer(required=True, metadata={"example": 1})
+    results = fields.List(fields.Nested(SyncedSite), required=True)
 
 
 class SubdomainAnswer(Schema):
