@@ -4,6 +4,7 @@ import re
 import secrets
 import shutil
 import socket
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,7 @@ from flatrun_core.testing.client import ADMIN_KEY
 from flatrun_core.testing.fake_docker import FakeCompose, FakeEngine
 from flatrun_core.testing.fake_exec import ExecCall
 from flatrun_core.testing.pem import self_signed
-from flatrun_nginx import plugin
+from flatrun_nginx import generation, plugin
 from flatrun_nginx.backend import BACKEND, NginxBackend
 
 VERSION = """nginx version: nginx/1.22.1
@@ -35,7 +36,7 @@ LISTING = "/usr/lib/nginx/modules:\nndk_http_module.so\nngx_http_lua_module.so\n
 # What crossplane's list lacks, and what stands in a map and is no statement at all.
 UNLISTED = (
     *("http2", "ssl_reject_handshake", "lua_shared_dict", "init_by_lua_file"),
-    *("rewrite_by_lua_block", "access_by_lua_block", "default", "https", "~*h2c", ""),
+    *("rewrite_by_lua_block", "access_by_lua_block", "log_by_lua_block", "default", "https", "~*h2c", ""),
 )
 
 
@@ -90,7 +91,8 @@ class Contributor:
 class FakeNginx:
     """The programs in the container, judging files as nginx would where crossplane can.
 
-    ``refuse`` makes a test fail with that output; ``reloads`` counts; ``image`` is what it tells of itself.
+    ``refuse`` makes a test fail with that output; ``reloads`` counts; ``stuck`` is what it goes on telling
+    whatever set it is to have, ``asked`` which places it was asked at.
     """
 
     folder: Path
@@ -101,6 +103,13 @@ class FakeNginx:
     version: str = VERSION
     listing: str = LISTING
     on_test: Callable[[], None] = lambda: None
+    stuck: str | None = None
+    asked: list[Any] = field(default_factory=list)
+
+    def ask(self, place: Any) -> str | None:
+        """Which set it has, as a visitor is told."""
+        self.asked.append(place)
+        return generation.standing(self.folder / "conf.d") if self.stuck is None else self.stuck
 
     def run(self, call: ExecCall) -> Completed:
         """``nginx -V``, ``-t -c`` and ``-s reload``."""
@@ -225,6 +234,10 @@ class World:
         """A backend that knows nothing of before, as after a start of the panel."""
         return NginxBackend(self.backend._ctx)
 
+    def later(self, seconds: float) -> None:
+        """Let what failed have failed so long ago."""
+        self.backend._workshop.attempts._clock = lambda: time.monotonic() + seconds
+
 
 def plain(deployment: str, *, port: int = 80, **more: Any) -> Site:
     """A site of one host."""
@@ -255,13 +268,18 @@ def spoiled() -> Callable[[str], Site]:
 
 @pytest.fixture
 def make_world(
-    flatrun_app: Callable[..., Flask], fake_engine: FakeEngine, contributor: Contributor, tmp_path: Path
+    flatrun_app: Callable[..., Flask],
+    fake_engine: FakeEngine,
+    contributor: Contributor,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[..., World]:
     def make(running: bool = False, **settings: Any) -> World:
         compose = ComposeWithRun(fake_engine)
         folder = tmp_path / "deployments" / "nginx"
         nginx = FakeNginx(folder)
         fake_engine.programs.update(nginx=nginx.run, ls=nginx.list)
+        monkeypatch.setattr(generation, "ask", nginx.ask)
         chosen = {"nginx.container_name": "edge", "nginx.image": "test/nginx:1", **settings}
         config = tmp_path / "flatrun.yml"
         root = {"deployments_path": str(tmp_path / "deployments"), "auth": {"api_keys": [ADMIN_KEY]}}

@@ -96,6 +96,7 @@ def test_an_image_that_cannot_be_had_is_named_with_what_to_do(world: Any, make_s
     assert (applied.changed, applied.serving) == (True, False)
     assert "test/nginx:1" in applied.message
     assert "nginx.image" in applied.message
+    world.later(61)
     assert world.backend.apply([make_site("blog")], set(), False).serving
 
 
@@ -107,6 +108,78 @@ def test_a_port_that_is_taken_is_named_and_tried_again_later(world: Any, make_si
     assert "nginx.http_port" in applied.message
     assert world.container.state == "created"
     world.engine.destroy(other.id)
+    world.later(61)
+    applied = world.backend.apply([make_site("blog")], set(), False)
+    assert (applied.serving, applied.message) == (True, "")
+
+
+def fails_on_its_image(world: Any) -> None:
+    world.engine.missing_images.add("test/nginx:1")
+    world.compose.fail_next("pull access denied for test/nginx", command="run")
+
+
+def fails_on_its_port(world: Any) -> None:
+    world.engine.add("other", ports=("0.0.0.0:80->80/tcp",))
+
+
+@pytest.mark.parametrize("fails", [fails_on_its_image, fails_on_its_port])
+def test_what_failed_is_not_tried_again_at_once_and_is_still_told(
+    world: Any, make_site: Any, fails: Callable[[Any], None]
+) -> None:
+    fails(world)
+    first = world.backend.apply([make_site("blog")], {"blog"}, False)
+    calls = len(world.compose.calls)
+    again = world.backend.apply([make_site("blog")], set(), False)
+    assert (again.changed, again.serving, again.message) == (False, False, first.message)
+    assert len(world.compose.calls) == calls
+    changed = world.backend.apply([make_site("blog", port=81)], {"blog"}, False)
+    assert (changed.changed, changed.message) == (True, first.message)
+    assert "up" not in world.compose.commands()[calls:]
+
+
+def test_while_a_port_is_taken_a_changed_set_is_tested_all_the_same(
+    world: Any, make_site: Any, spoiled: Any
+) -> None:
+    fails_on_its_port(world)
+    world.backend.apply([make_site("blog")], {"blog"}, False)
+    with pytest.raises(Failed):
+        world.backend.apply([make_site("blog"), spoiled("shop")], {"shop"}, False)
+
+
+def forced(world: Any, sites: Any) -> Any:
+    return world.backend.apply(sites, set(), True)
+
+
+def after_other_settings(world: Any, sites: Any) -> Any:
+    world.contributor.sites = sites
+    change(world, client_max_body_size="7m")
+    return world.backend.apply(sites, set(), False)
+
+
+def after_the_container_went(world: Any, sites: Any) -> Any:
+    world.engine.destroy(world.container.id)
+    return world.backend.apply(sites, set(), False)
+
+
+def by_another_panel(world: Any, sites: Any) -> Any:
+    return world.fresh().apply(sites, set(), False)
+
+
+@pytest.mark.parametrize("how", [forced, after_other_settings, after_the_container_went, by_another_panel])
+def test_what_failed_is_tried_again_when_something_is_another(
+    world: Any, make_site: Any, how: Callable[[Any, Any], Any]
+) -> None:
+    other = world.engine.add("other", ports=("0.0.0.0:80->80/tcp",))
+    assert not world.backend.apply([make_site("blog")], {"blog"}, False).serving
+    world.engine.destroy(other.id)
+    applied = how(world, [make_site("blog")])
+    assert (applied.serving, applied.message) == (True, "")
+
+
+def test_an_image_is_used_as_soon_as_it_is_there(world: Any, make_site: Any) -> None:
+    fails_on_its_image(world)
+    assert not world.backend.apply([make_site("blog")], {"blog"}, False).serving
+    world.engine.missing_images.clear()
     applied = world.backend.apply([make_site("blog")], set(), False)
     assert (applied.serving, applied.message) == (True, "")
 
@@ -295,7 +368,9 @@ def test_another_image_in_the_file_that_cannot_be_had_keeps_nothing_from_being_s
     applied = start.apply([make_site("blog", port=81)], {"blog"}, False)
     assert (applied.changed, applied.reloaded, applied.serving) == (True, True, True)
     assert "cannot be used" in applied.message
-    assert start.apply([make_site("blog", port=81)], set(), False).message == ""
+    again = start.apply([make_site("blog", port=81)], set(), False)
+    assert (again.serving, again.message) == (True, applied.message)
+    assert start.apply([make_site("blog", port=81)], set(), True).message == ""
     assert world.container.labels["flatrun.nginx.image"] == "test/nginx:1"
 
 

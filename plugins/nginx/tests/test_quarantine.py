@@ -1,7 +1,6 @@
 """Files that nginx refuses: left out, kept with the reason, tried again, and never in the way of others."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -117,18 +116,6 @@ def test_what_was_left_out_outlives_the_panel_and_is_tried_again_later(
     start.apply(sites, set(), False)
     assert len(world.nginx.tests) == 2
     assert start.status("shop").quarantined
-
-
-def test_a_site_is_served_again_once_what_it_needs_came_back(world: Any, make_site: Any, tls: Any) -> None:
-    secured = make_site("shop")
-    secured = replace(secured, hosts=(replace(secured.hosts[0], tls=tls),))
-    chain = tls.chain.read_bytes()
-    tls.chain.unlink()
-    applied = world.backend.apply([make_site("blog"), secured], {"blog"}, False)
-    assert "cannot load certificate" in applied.quarantined["shop"]
-    tls.chain.write_bytes(chain)
-    assert world.backend.apply([make_site("blog"), secured], {"shop"}, False).quarantined == {}
-    assert world.backend.status("shop").exists
 
 
 def test_a_refusal_that_names_no_file_is_traced_to_one(

@@ -15,13 +15,19 @@ from flatrun_nginx import values
 from flatrun_nginx.fragments import Fragments, collect
 from flatrun_nginx.layout import Layout
 from flatrun_nginx.parsing import Node, parse
-from flatrun_nginx.rendering import Frame, Renderer, is_ours, is_untouched
+from flatrun_nginx.rendering import Frame, NameTable, Renderer, Scene, is_ours, is_untouched
+from flatrun_nginx.sites import Kept, Rendered
 from flatrun_nginx.tree import Intended, difference
 from flatrun_nginx.values import Refused
 
 LAYOUT = Layout.of(Path("/srv/sites"), "", "/usr/share/nginx/html")
 CERTS = LAYOUT.folder / "certs" / "live"
 RENDERER = Renderer()
+
+
+def rendered(site: Site, scene: Scene) -> Kept:
+    return Rendered(RENDERER).one(site, scene)
+
 
 label = st.from_regex(r"[a-z]([a-z0-9-]{0,20}[a-z0-9])?", fullmatch=True).filter(
     lambda text: "--" not in text
@@ -95,10 +101,13 @@ PIECES = collect(
 def test_a_file_parses_to_exactly_the_intended_tree(
     tmp_path: Path, site: Site, frame: Frame, fragments: Fragments
 ) -> None:
-    text = RENDERER.site(site, frame, fragments, LAYOUT)
+    scene = Scene(frame, fragments, LAYOUT)
+    kept = Rendered(RENDERER)
+    text = kept.one(site, scene).text
     path = tmp_path / "site.conf"
     path.write_text(text)
-    assert difference(parse(path), Intended(site, frame, fragments, LAYOUT).tree()) == ""
+    assert difference(parse(path), Intended(site, scene).tree()) == ""
+    assert kept.check(site.deployment, scene) == ""
     assert is_ours(text)
     assert is_untouched(text)
     assert not is_untouched(text + "#")
@@ -158,8 +167,7 @@ def test_a_template_cannot_print_what_was_not_checked(value: Any) -> None:
 def test_a_certificate_that_nginx_does_not_see_is_refused(chain: str) -> None:
     tls = Tls(Path(chain), CERTS / "a" / "privkey.pem", "ab" * 32)
     host = Host("blog.example.com", (), (Route("/", "blog-web", 80),), tls)
-    with pytest.raises((Refused, FlatrunError)):
-        RENDERER.site(Site("blog", (host,)), Frame("/html"), Fragments(), LAYOUT)
+    assert rendered(Site("blog", (host,)), Scene(Frame("/html"), Fragments(), LAYOUT)).reason
 
 
 @pytest.mark.parametrize(
@@ -183,10 +191,10 @@ def test_the_table_of_names_fits_many_and_long_ones() -> None:
     hosts = tuple(
         Host(f"{'a' * 60}.{number}.example.com", (), (Route("/", "a", 80),)) for number in range(900)
     )
-    frame = Frame("/html").sized_for([Site("blog", hosts)])
-    assert frame.names_max >= 1800
-    assert frame.names_bucket >= 128
-    assert Frame("/html").sized_for([]) == Frame("/html")
+    table = NameTable.of([Site("blog", hosts)])
+    assert table.most >= 1800
+    assert table.bucket >= 128
+    assert NameTable.of([]) == NameTable()
 
 
 @pytest.mark.parametrize(

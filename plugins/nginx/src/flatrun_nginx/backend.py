@@ -9,17 +9,15 @@ from typing import Final
 from flatrun_core import PluginContext, ServiceKey
 from flatrun_core.ports.docker import COMPOSE, ENGINE
 from flatrun_core.ports.proxy import Applied, Endpoints, Route, Site, VirtualHost
-from flatrun_nginx import quarantine, targets
+from flatrun_nginx import quarantine, refused_certificates, targets
 from flatrun_nginx.container import NginxContainer
 from flatrun_nginx.environment import Environment, current
 from flatrun_nginx.files import Files
 from flatrun_nginx.image_facts import ImageFacts
 from flatrun_nginx.journal import Places, Swap
-from flatrun_nginx.live import LiveFolder
-from flatrun_nginx.operation import Operation, Workshop
-from flatrun_nginx.preparation import Preparation
-from flatrun_nginx.rendering import Renderer
+from flatrun_nginx.operation import Operation
 from flatrun_nginx.token import equal, obtain
+from flatrun_nginx.workshop import Workshop
 
 FOLLOW_WITHIN: Final = 5.0  # seconds
 _SHARED: Final = frozenset({"default.conf", "00-flatrun-maps.conf"})
@@ -38,16 +36,7 @@ class NginxBackend:
         self._engine = services.get(ENGINE)
         self.container = container or NginxContainer(self._engine, services.get(COMPOSE))
         self._files = files or Files()
-        renderer = Renderer()
-        self._live = LiveFolder()
-        self._workshop = Workshop(
-            ctx=ctx,
-            container=self.container,
-            files=self._files,
-            renderer=renderer,
-            preparation=Preparation(self.container, renderer, self._files),
-            live=self._live,
-        )
+        self._workshop = Workshop.equipped(ctx, self.container, self._files)
         self._mutex = threading.RLock()
 
     def apply(self, sites: Sequence[Site], changed: Collection[str], force: bool) -> Applied:
@@ -82,16 +71,21 @@ class NginxBackend:
 
     def virtual_hosts(self) -> Mapping[str, VirtualHost]:
         """See the port; the panel's own site is among them, and files of others that are left out."""
-        conf = self.environment().layout.conf
+        layout = self.environment().layout
+        conf = layout.conf
         if not conf.is_dir():
             return {}
         found = {}
+        reasons = refused_certificates.reasons(layout.folder)
         with self._mutex:
-            live = self._live.read(conf)
+            live = self._workshop.live.read(conf)
         for name, file in live.items():
             if file.ours and name not in _SHARED and name.endswith(".conf"):
                 modified = datetime.fromtimestamp(file.modified, UTC)
-                found[name.removesuffix(".conf")] = VirtualHost(True, file=conf / name, modified_at=modified)
+                deployment = name.removesuffix(".conf")
+                found[deployment] = VirtualHost(
+                    True, False, reasons.get(deployment, ""), conf / name, modified
+                )
         for held in quarantine.read(conf).values():
             if held.deployment not in found:
                 file_path = conf / f"{held.name}{quarantine.SUFFIX}"
@@ -103,7 +97,7 @@ class NginxBackend:
         """See the port."""
         environment = self.environment()
         state = self.container.look(environment.settings.container_name, looks=1)
-        return targets.endpoints(self._engine, state, environment.network)
+        return self.container.endpoints(state, environment.network)
 
     def probe(self, routes: Collection[Route]) -> Sequence[str]:
         """See the port."""
@@ -143,7 +137,7 @@ class NginxBackend:
             try:
                 state = self.container.look(environment.settings.container_name, looks=1)
                 if state.running:
-                    self._workshop.reload(environment, state)
+                    self._workshop.signal(environment, state)
             finally:
                 self._mutex.release()
 

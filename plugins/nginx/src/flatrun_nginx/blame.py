@@ -15,6 +15,17 @@ def fatal(output: str) -> str:
     return found[1].strip() if found else output.strip()
 
 
+def error(line: str) -> str:
+    """What a line of nginx's log says, where it tells of something that keeps nginx from working."""
+    found = _FATAL.search(line)
+    return found[1].strip() if found else ""
+
+
+def quoted(output: str) -> list[str]:
+    """The paths that the line names which says why, as of a certificate that cannot be loaded."""
+    return _QUOTED.findall(fatal(output))
+
+
 def blamed(output: str, folder: str, texts: Mapping[str, str]) -> list[str]:
     """Names of the files in ``folder`` that a refusal is about; none where it does not say.
 
@@ -25,7 +36,7 @@ def blamed(output: str, folder: str, texts: Mapping[str, str]) -> list[str]:
     for place in _PLACE.findall(line):
         if place.startswith(folder + "/") and place.removeprefix(folder + "/") in texts:
             return [place.removeprefix(folder + "/")]
-    for path in _QUOTED.findall(line):
+    for path in quoted(output):
         using = [name for name, text in texts.items() if path in text]
         if using:
             return sorted(using)

@@ -7,7 +7,7 @@ from typing import Final
 
 from flatrun_core import Check, Finding, FlatrunError, PluginContext
 from flatrun_core.ports.docker import ENGINE
-from flatrun_nginx import quarantine
+from flatrun_nginx import quarantine, refused_certificates
 from flatrun_nginx.backend import BACKEND, NginxBackend
 from flatrun_nginx.container import ABSENT, CREATED, LOOPING, RUNNING, UNREACHABLE, State
 from flatrun_nginx.environment import Environment
@@ -49,19 +49,26 @@ def container(ctx: PluginContext) -> Finding:
 
 
 def files(ctx: PluginContext) -> Finding:
-    """Whether any is left out because nginx refuses it."""
+    """Whether any is left out because nginx refuses it, or served without TLS."""
     environment = ctx.services.get(BACKEND).environment()
     conf = environment.layout.conf
     held = sorted(quarantine.read(conf).values(), key=lambda one: one.name) if conf.is_dir() else []
-    if not held:
-        return Finding("ok", "none is left out")
-    told = [f"{one.deployment} ({one.reason})" for one in held[:_SHOWN]]
-    more = f" and {len(held) - _SHOWN} more" if len(held) > _SHOWN else ""
-    return Finding(
-        "warning",
-        f"nginx refuses {'; '.join(told)}{more}",
-        f"mend the site's settings, or the file itself: {conf}/<name>{quarantine.SUFFIX}",
-    )
+    if held:
+        told = [f"{one.deployment} ({one.reason})" for one in held]
+        return Finding(
+            "warning",
+            f"nginx refuses {_some(told)}",
+            f"mend the site's settings, or the file itself: {conf}/<name>{quarantine.SUFFIX}",
+        )
+    plain = [str(one) for one in refused_certificates.read(conf.parent)]
+    if plain:
+        return Finding("warning", _some(plain), "have the certificate issued anew, or put its files right")
+    return Finding("ok", "none is left out")
+
+
+def _some(told: Sequence[str]) -> str:
+    more = f" and {len(told) - _SHOWN} more" if len(told) > _SHOWN else ""
+    return f"{'; '.join(told[:_SHOWN])}{more}"
 
 
 def lua(ctx: PluginContext) -> Finding:

@@ -11,7 +11,8 @@ from flatrun_core import Conflict, Failed, FlatrunError, NotFound
 from flatrun_core.fields import parse_time
 from flatrun_core.ports.docker import Compose, Container, Engine, Project
 from flatrun_core.ports.programs import Completed
-from flatrun_nginx import compose_file
+from flatrun_core.ports.proxy import Endpoints
+from flatrun_nginx import blame, compose_file, targets
 from flatrun_nginx.environment import Environment
 from flatrun_nginx.settings import NginxSettings
 
@@ -22,6 +23,7 @@ START_SECONDS: Final = 600.0
 LOOKS: Final = 5
 BETWEEN_LOOKS: Final = 1.0
 _KILLED: Final = 137
+_LINES: Final = 200
 _MOMENT: Final = timedelta(seconds=2)
 _THROW_AWAY: Final = ("run", "--rm", "--no-deps", "-T", "--entrypoint")
 
@@ -133,6 +135,28 @@ class NginxContainer:
         if state.container is not None and state.running and network not in state.container.networks:
             self._engine.ensure_network(network)
             self._engine.connect_network(network, state.id, ())
+
+    def endpoints(self, state: State, network: str) -> Endpoints:
+        """Where it answers: the ports of this host first, then its own on its network."""
+        if state.container is None or not state.running:
+            return Endpoints()
+        return targets.endpoints(self._engine, state.container, network)
+
+    def last_error(self, state: State, since: datetime) -> str:
+        """The last line of its log since a moment that tells of an error; empty without one."""
+        try:
+            lines = self._engine.logs(state.id, tail=_LINES, since=since.isoformat())
+        except FlatrunError:
+            return ""
+        told = [text for text in (blame.error(line.line) for line in lines) if text]
+        return told[-1] if told else ""
+
+    def image_id(self, image: str) -> object:
+        """What stands for an image: another value once it is there; None where the Engine cannot say."""
+        try:
+            return self._engine.image_exists(image)
+        except FlatrunError:
+            return None
 
     def _look(self, name: str) -> State:
         try:

@@ -1,16 +1,14 @@
 """What other plugins add: checked to be whole statements, and sorted by place."""
 
 import re
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, Final
 
 from flatrun_core import Failed
 from flatrun_core.ports.nginx import PLACES, Fragment
-from flatrun_nginx.parsing import Node, Unreadable, parse
+from flatrun_nginx.parsing import Node, Unreadable, parse_text
 from flatrun_nginx.values import Checked
 
 _FILE_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
@@ -94,11 +92,8 @@ def _check(slug: str, fragment: Any) -> None:
 
 @lru_cache(maxsize=4096)
 def _statements(text: str) -> tuple[Node, ...]:
-    with tempfile.NamedTemporaryFile("w", suffix=".conf", encoding="utf-8") as file:
-        # A newline at the end, or a comment there would swallow what follows it.
-        file.write(text.rstrip() + "\n")
-        file.flush()
-        return parse(Path(file.name))
+    # A newline at the end, or a comment there would swallow what follows it.
+    return parse_text(text.rstrip() + "\n")
 
 
 def _wrong(slug: str, reason: str) -> Failed:

@@ -2,29 +2,29 @@
 
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
-from flatrun_core import Failed, FlatrunError, PluginContext
+from flatrun_core import Failed, FlatrunError
 from flatrun_core.ports.programs import Completed
 from flatrun_core.ports.proxy import Applied, Site
 from flatrun_nginx import compose_file, fragments, quarantine, token
-from flatrun_nginx.container import ABSENT, LOOPING, UNREACHABLE, NginxContainer, State, is_gone
+from flatrun_nginx.attempts import Failure
+from flatrun_nginx.container import ABSENT, LOOPING, UNREACHABLE, is_gone
 from flatrun_nginx.environment import Environment
-from flatrun_nginx.files import Files
 from flatrun_nginx.fragments import Fragments
 from flatrun_nginx.image_facts import UNKNOWN, ImageFacts, need_lua
 from flatrun_nginx.journal import Places, Swap
-from flatrun_nginx.layout import has_ipv6
-from flatrun_nginx.live import LiveFile, LiveFolder
-from flatrun_nginx.preparation import Preparation
+from flatrun_nginx.live import LiveFile
 from flatrun_nginx.quarantine import Quarantined
-from flatrun_nginx.rendering import Frame, Renderer
-from flatrun_nginx.sites import Rendered, by_name
+from flatrun_nginx.refused_certificates import RefusedCertificates
+from flatrun_nginx.rendering import Frame, Scene
 from flatrun_nginx.staging import read_lua
 from flatrun_nginx.transaction import Order, Outcome, Transaction, refusal
+from flatrun_nginx.wanted_set import WantedSet
+from flatrun_nginx.workshop import Workshop
 
 log = logging.getLogger(__name__)
 
@@ -35,50 +35,28 @@ _WHY: Final = {
 }
 
 
-@dataclass
-class Workshop:
-    """What applies share, and what they learned."""
-
-    ctx: PluginContext
-    container: NginxContainer
-    files: Files
-    renderer: Renderer
-    preparation: Preparation
-    live: LiveFolder
-    rendered: Rendered = field(default_factory=Rendered)
-    tested: frozenset[tuple[str, object]] | None = None
-    strict: bool = False
-    ipv6: Callable[[], bool] = has_ipv6
-
-    def reload(self, environment: Environment, state: State) -> str:
-        """Make a running nginx read its files; an empty text, or why it could not."""
-        if not state.running:
-            return "nginx does not run"
-        try:
-            done = self.container.execute(state, environment.settings.reload_args)
-        except FlatrunError as exc:
-            reason = exc.message
-        else:
-            if done.returncode == 0:
-                return ""
-            reason = done.output.strip() or f"the reload command ended with {done.returncode}"
-        log.error("nginx did not reload: %s", reason)
-        return reason
-
-
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to become of the container: made and started, or made anew, perhaps of another image."""
+    """What is to become of the container: made and started, or made anew, perhaps of another image.
+
+    ``waiting`` says that this failed a moment ago, and is not tried again yet.
+    """
 
     facts: ImageFacts
     starting: bool = False
     recreate: bool = False
     other_image: bool = False
+    waiting: bool = False
+
+    @property
+    def apart(self) -> bool:
+        """Whether there is no container to test in but one of the image that is to be used."""
+        return self.starting or self.recreate or self.other_image
 
     @property
     def anew(self) -> bool:
         """Whether compose makes a container."""
-        return self.starting or self.recreate or self.other_image
+        return self.apart and not self.waiting
 
 
 class Operation:
@@ -97,6 +75,7 @@ class Operation:
         self._sites = wanted
         self._changed = frozenset(changed)
         self._force = force
+        self._certificates = RefusedCertificates(environment.layout, wanted, force=force)
         self._state = workshop.container.look(environment.settings.container_name)
         self._swap = Swap(Places(environment.layout.conf, environment.layout.lua), workshop.files)
         self._plan = Plan(UNKNOWN)
@@ -107,6 +86,7 @@ class Operation:
         try:
             self._plan = self._prepare()
             outcome = self._transact()
+            self._certificates.keep(self._shop.files)
         except OSError as exc:
             reason = exc.strerror or type(exc).__name__
             raise Failed(
@@ -122,8 +102,12 @@ class Operation:
         ours = not env.settings.external
         starting = ours and state.may_be_started and bool(self._sites)
         other_image = ours and state.is_of(env.settings) and not state.has_image(env.settings)
+        failure = self._failed_before()
+        if failure is not None:
+            self._trouble = failure.message
+            starting, other_image = starting and not failure.of_image, False
         facts = None
-        if starting or other_image:
+        if (starting or other_image) and failure is None:
             facts = self._asked_image()
             starting, other_image = starting and facts is not None, other_image and facts is not None
         facts = facts or self._asked_container()
@@ -135,14 +119,20 @@ class Operation:
             and state.is_of(env.settings)
             and state.mark not in ("", mark)
         )
-        return Plan(facts, starting, recreate, other_image)
+        return Plan(facts, starting, recreate, other_image, waiting=failure is not None)
+
+    def _failed_before(self) -> Failure | None:
+        """What kept the container from being made a moment ago, and would do so again."""
+        if self._force or self._shop.strict:
+            return None
+        return self._shop.attempts.last(self._env, self._state)
 
     def _asked_image(self) -> ImageFacts | None:
         """What the image is that a container is to be made of; None, with the trouble kept, without it."""
         try:
             return self._shop.preparation.image(self._env)
         except FlatrunError as exc:
-            self._fail(exc)
+            self._fail(exc, of_image=True)
             return None
 
     def _asked_container(self) -> ImageFacts:
@@ -156,10 +146,11 @@ class Operation:
             self._state = self._shop.container.look(self._env.settings.container_name)
             return preparation.last(self._env)
 
-    def _fail(self, exc: FlatrunError) -> None:
+    def _fail(self, exc: FlatrunError, *, of_image: bool = False) -> None:
         """Keep why nginx could not be made or started; who changes settings must know at once."""
         if self._shop.strict:
             raise exc
+        self._shop.attempts.failed(exc, self._env, self._state, of_image=of_image)
         log.warning("nginx: %s", exc.message)
         self._trouble = exc.message
 
@@ -183,34 +174,34 @@ class Operation:
     def _order(self, pieces: Fragments) -> Order:
         shop, env = self._shop, self._env
         layout = env.layout
-        frame = self._frame(pieces)
-        files = shop.rendered.all(self._sites, frame, pieces, layout, shop.renderer)
-        shared = shop.renderer.shared(frame.sized_for(self._sites), pieces)
+        scene = Scene(self._frame(pieces), pieces, layout)
+        found = WantedSet(self._sites, scene, shop.rendered, self._certificates)
         secret = token.obtain(layout.state, env.settings.internal_api_token) if pieces.files else ""
         live = shop.live.read(layout.conf)
+        found.trust(live)
         held = quarantine.read(layout.conf)
-        wanted = {**shared, **files.wanted}
-        changed = {name for name, deployment in files.names.items() if deployment in self._changed}
-        found = by_name(self._sites)
+        changed = {name for name, deployment in found.names.items() if deployment in self._changed}
 
-        def check(name: str, path: Path) -> str:
-            if name not in files.wanted:
-                return ""
-            return shop.rendered.check(path, found[name], frame, pieces, layout)
+        def without(name: str, path: str, reason: str) -> str | None:
+            there = live.get(name)
+            served = (there and there.text) or ""
+            return found.without(name, (path, reason), served if name in changed else None)
 
         return Order(
-            wanted=wanted,
+            wanted=found.texts,
             live=live,
             held=held,
-            retried={name for name, one in held.items() if self._retried(one, wanted, live, changed)},
-            broken=files.broken,
-            names=files.names,
+            retried={name for name, one in held.items() if self._retried(one, found.texts, live, changed)},
+            broken=found.broken,
+            names=found.names,
             changed=changed,
-            shared=shared.keys(),
+            shared=found.shared,
             lua=pieces.files,
             private={name for name, text in pieces.files.items() if secret and secret in text},
             main=lambda folder: shop.preparation.staged_main(self._plan.facts, folder),
-            check=check,
+            check=found.check,
+            default=found.default,
+            without=without,
         )
 
     def _frame(self, pieces: Fragments) -> Frame:
@@ -279,7 +270,7 @@ class Operation:
 
     def _test_apart(self, args: tuple[str, ...]) -> Completed | None:
         looping = self._state.kind == LOOPING and not self._env.settings.external
-        if not self._plan.anew and not looping:
+        if not self._plan.apart and not looping:
             return None
         try:
             self._shop.container.ensure_network(self._env.network)
@@ -296,9 +287,9 @@ class Operation:
         if self._plan.anew:
             return self._start()
         if self._state.kind == LOOPING and outcome.tested and not env.settings.external:
+            begun = datetime.now(UTC)
             shop.container.restart(self._state)
-            self._state = shop.container.look(env.settings.container_name)
-            return self._state.running
+            return self._answers(begun)
         if not self._state.running:
             return False
         self._connect()
@@ -309,16 +300,30 @@ class Operation:
             self._trouble = f"nginx did not reload: {reason}"
         return not reason
 
+    def _answers(self, begun: datetime) -> bool:
+        """Whether one that has just been started serves what was applied."""
+        shop, env = self._shop, self._env
+        self._state = shop.container.look(env.settings.container_name)
+        if not self._state.running:
+            return False
+        reason = shop.taken(env, self._state, begun, starting=True)
+        if reason:
+            self._trouble = f"nginx was started and does not serve its configuration: {reason}"
+        # It may have ended meanwhile.
+        self._state = shop.container.look(env.settings.container_name)
+        return self._state.running and not reason
+
     def _start(self) -> bool:
         shop, env = self._shop, self._env
+        begun = datetime.now(UTC)
         try:
             shop.container.start(env)
         except FlatrunError as exc:
-            self._fail(exc)
             self._state = shop.container.look(env.settings.container_name, looks=1)
+            self._fail(exc)
             return False
-        self._state = shop.container.look(env.settings.container_name)
-        return self._state.running
+        shop.attempts.forget()
+        return self._answers(begun)
 
     def _connect(self) -> None:
         try:
@@ -329,18 +334,23 @@ class Operation:
 
     def _applied(self, outcome: Outcome, reloaded: bool) -> Applied:
         running = self._state.running
-        message = self._trouble
+        told = [self._trouble, self._certificates.told()]
         if not running:
             why = _WHY.get(self._state.kind, "its container is stopped")
-            later = f"nginx does not run ({why}); the configuration takes effect when it starts"
-            message = f"{message.rstrip('.')}. {later}" if message else later
+            told.append(f"nginx does not run ({why}); the configuration takes effect when it starts")
         return Applied(
             changed=outcome.changed,
             reloaded=reloaded,
             serving=running and (reloaded or not self._swap.pending),
-            message=message,
+            message=_sentences(told),
             quarantined={
                 one.deployment: one.reason
                 for one in sorted(outcome.quarantined.values(), key=lambda one: one.deployment)
             },
         )
+
+
+def _sentences(told: Sequence[str]) -> str:
+    """One text of those that are not empty; the last one's end is left as it is."""
+    *first, last = [text for text in told if text] or [""]
+    return ". ".join([*(text.rstrip(".") for text in first), last])

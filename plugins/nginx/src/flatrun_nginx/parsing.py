@@ -1,5 +1,7 @@
 """A configuration file as a tree of statements, read by crossplane and not by us."""
 
+import secrets
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,6 +38,20 @@ def parse(path: Path) -> tuple[Node, ...]:
         text = str(errors[0]["error"]).replace(f" in {path}", "").replace(str(path), "the text")
         raise Unreadable(text)
     return _nodes(payload["config"][0]["parsed"])
+
+
+def parse_text(text: str) -> tuple[Node, ...]:
+    """The statements of a piece of a file, which must be whole ones. Raises ``Unreadable``."""
+    # The parser passes over a quote or comment that the end of a file cuts off, and over words without a
+    # semicolon. Here something follows, and it must come out as what it is.
+    end = f"end_{secrets.token_hex(8)}"
+    with tempfile.NamedTemporaryFile("w", suffix=".conf", encoding="utf-8") as file:
+        file.write(f"{text}{end};\n")
+        file.flush()
+        *statements, last = parse(Path(file.name)) or (Node(""),)
+    if last != Node(end):
+        raise Unreadable("the text ends within a statement, a quote or a comment")
+    return tuple(statements)
 
 
 def _nodes(statements: Sequence[Mapping[str, Any]]) -> tuple[Node, ...]:

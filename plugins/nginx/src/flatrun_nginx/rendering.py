@@ -2,17 +2,17 @@
 
 import hashlib
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import jinja2
 
 from flatrun_core.ports.proxy import PANEL, Host, Route, Site, Tls
-from flatrun_core.site_rules import check_site
 from flatrun_nginx import values
 from flatrun_nginx.fragments import Fragments, printed
 from flatrun_nginx.layout import CONF, PANEL_SOCKET, Layout
+from flatrun_nginx.names import GENERATION
 
 _MARK: Final = "# Written by Flatrun; what is changed here is replaced, and a copy of it kept. "
 _HEADER: Final = re.compile(re.escape(_MARK) + r"([0-9a-f]{32})\n")
@@ -24,8 +24,7 @@ _LEAST_BUCKET: Final = 64
 class Frame:
     """What files depend on beside their site.
 
-    ``modules`` are files to load, as the container sees them; ``lua`` says that Lua is in use;
-    ``names_max`` and ``names_bucket`` are the measures of the table of server names.
+    ``modules`` are files to load, as the container sees them; ``lua`` says that Lua is in use.
     """
 
     webroot: str
@@ -37,18 +36,30 @@ class Frame:
     https_port: int = 443
     reject_unknown: bool = False
     body_size: str = "100m"
-    names_max: int = _LEAST_NAMES
-    names_bucket: int = _LEAST_BUCKET
 
-    def sized_for(self, sites: Sequence[Site]) -> "Frame":
-        """With a table of names that fits these sites."""
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """All that a site's file depends on beside the site."""
+
+    frame: Frame
+    fragments: Fragments
+    layout: Layout
+
+
+@dataclass(frozen=True, slots=True)
+class NameTable:
+    """The measures of nginx's table of server names; no site's file depends on them."""
+
+    most: int = _LEAST_NAMES
+    bucket: int = _LEAST_BUCKET
+
+    @classmethod
+    def of(cls, sites: Sequence[Site]) -> "NameTable":
+        """One that fits these sites."""
         names = [name for site in sites for host in site.hosts for name in (host.name, *host.aliases)]
         longest = max((len(name) for name in names), default=0)
-        return replace(
-            self,
-            names_max=_power(2 * len(names), _LEAST_NAMES),
-            names_bucket=_power(longest + 24, _LEAST_BUCKET),
-        )
+        return cls(_power(2 * len(names), _LEAST_NAMES), _power(longest + 24, _LEAST_BUCKET))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,38 +98,58 @@ class Renderer:
         )
         self._templates.filters.update(values.FILTERS, fragment=printed)
 
-    def site(self, site: Site, frame: Frame, fragments: Fragments, layout: Layout) -> str:
-        """A site's file. Raises ``Invalid`` or ``Refused``, also for a certificate that nginx cannot see."""
-        check_site(site)
+    def site(self, site: Site, pieces: Iterable[str]) -> str:
+        """A site's file, of the pieces of its hosts in the order of ``in_order``."""
+        return signed(f"# {values.name(site.deployment)}\n{''.join(pieces)}")
+
+    def host(self, deployment: str, host: Host, scene: Scene) -> str:
+        """The servers of one host, as whole lines.
+
+        Raises ``Refused``, also for a certificate that nginx cannot see. The site has been checked.
+        """
         return self._render(
-            "site.j2",
-            site=site,
-            hosts=[OrderedHost.of(host) for host in sorted(site.hosts, key=lambda host: host.name)],
-            frame=frame,
-            fragments=fragments,
-            inside=_seen_by(layout),
+            "host.j2",
+            deployment=deployment,
+            host=OrderedHost.of(host),
+            frame=scene.frame,
+            fragments=scene.fragments,
+            inside=_seen_by(scene.layout),
             panel=PANEL,
             socket=PANEL_SOCKET,
             default=values.Checked(""),
         )
 
-    def shared(self, frame: Frame, fragments: Fragments) -> dict[str, str]:
-        """The files that every site needs, by name."""
-        default = values.Checked(" default_server")
-        files = {
-            "00-flatrun-maps.conf": self._render("maps.j2", frame=frame, fragments=fragments),
-            "default.conf": self._render("default.j2", frame=frame, default=default),
-        }
+    def shared(self, frame: Frame, fragments: Fragments, names: NameTable) -> dict[str, str]:
+        """The files that every site needs, by name, without ``default.conf``."""
+        maps = self._render("maps.j2", frame=frame, fragments=fragments, names=names)
+        files = {"00-flatrun-maps.conf": signed(maps)}
         if frame.modules or fragments.main:
-            files["00-flatrun.main"] = self._render("modules.j2", frame=frame, fragments=fragments)
+            files["00-flatrun.main"] = signed(self._render("modules.j2", frame=frame, fragments=fragments))
         return files
+
+    def default(self, frame: Frame, generation: str) -> str:
+        """``default.conf``: names that no site has, and the one that tells the digest of the set."""
+        return signed(
+            self._render(
+                "default.j2",
+                frame=frame,
+                default=values.Checked(" default_server"),
+                name=GENERATION,
+                generation=generation,
+            )
+        )
 
     def main(self, mime: str, folder: str = CONF) -> str:
         """The main file, which includes a folder."""
-        return self._render("main.j2", mime=mime, folder=folder)
+        return signed(self._render("main.j2", mime=mime, folder=folder))
 
     def _render(self, template: str, **context: Any) -> str:
-        return signed(self._templates.get_template(template).render(**context))
+        return self._templates.get_template(template).render(**context)
+
+
+def in_order(site: Site) -> Sequence[Host]:
+    """The hosts of a site as they stand in its file."""
+    return sorted(site.hosts, key=lambda host: host.name)
 
 
 def signed(text: str) -> str:

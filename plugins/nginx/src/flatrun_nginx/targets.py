@@ -10,23 +10,20 @@ from typing import Any, Final
 from flatrun_core import FlatrunError
 from flatrun_core.ports.docker import Container, Engine
 from flatrun_core.ports.proxy import PANEL, Endpoints, Route
-from flatrun_nginx.container import State
 
 CONNECT_SECONDS: Final = 2.0
 _AT_ONCE: Final = 32
 _PUBLISHED: Final = re.compile(r"(.*):(\d+)->(80|443)/tcp")
 
 
-def endpoints(engine: Engine, state: State, network: str) -> Endpoints:
+def endpoints(engine: Engine, container: Container, network: str) -> Endpoints:
     """The ports of this host first, then the container's own on its network."""
-    if state.container is None or not state.running:
-        return Endpoints()
     found: dict[str, list[tuple[str, int]]] = {"80": [], "443": []}
-    for text in state.container.ports:
+    for text in container.ports:
         match = _PUBLISHED.fullmatch(text)
         if match:
             found[match[3]].append((_reachable(match[1]), int(match[2])))
-    for address in _addresses(engine, state.id, network):
+    for address in _addresses(engine, container.id, network):
         for port, places in found.items():
             places.append((address, int(port)))
     http, https = (tuple(dict.fromkeys(places)) for places in found.values())

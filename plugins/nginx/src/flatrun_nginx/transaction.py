@@ -4,11 +4,10 @@ import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from flatrun_core import Failed
 from flatrun_core.ports.programs import Completed
-from flatrun_nginx import blame, quarantine
+from flatrun_nginx import blame, generation, quarantine
 from flatrun_nginx.files import Files
 from flatrun_nginx.journal import Move, Places, Swap
 from flatrun_nginx.layout import CONF, LUA, Layout
@@ -30,7 +29,9 @@ class Order:
     ``retried`` the names among those that are tried again, ``broken`` sites that could not even be
     rendered (file name to reason), ``names`` the deployments of files that are not called like one,
     ``changed`` the names of files whose refusal is the caller's,
-    ``shared`` those that no site can be blamed for.
+    ``shared`` those that no site can be blamed for; ``default`` makes ``default.conf`` for the other files
+    of ours, ``without`` a site's file without the certificate that has a path, for the reason that nginx
+    gives, or None.
     """
 
     wanted: Mapping[str, str]
@@ -44,7 +45,9 @@ class Order:
     lua: Mapping[str, str] = field(default_factory=dict)
     private: Collection[str] = ()
     main: Callable[[str], str] = lambda folder: folder
-    check: Callable[[str, Path], str] = lambda name, path: ""
+    check: Callable[[str], str] = lambda name: ""
+    default: Callable[[Mapping[str, str]], str] = lambda files: ""
+    without: Callable[[str, str, str], str | None] = lambda name, path, reason: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,7 @@ class Transaction:
         self._test = test
         self._staging = Staging(layout, files)
         self._swap = Swap(Places(layout.conf, layout.lua), files)
+        self._wanted = dict(order.wanted)
         self._new: set[str] = set()
         self._refused: dict[str, Quarantined] = {}
         self._refused_texts: dict[str, str] = {}
@@ -122,9 +126,9 @@ class Transaction:
             self._add(name, text)
 
     def _add(self, name: str, text: str) -> None:
-        path = self._staging.add(name, text)
+        self._staging.add(name, text)
         self._new.add(name)
-        reason = self._order.check(name, path)
+        reason = self._order.check(name)
         if reason:
             self._staging.leave_out(name)
             self._refuse(name, reason, text)
@@ -151,9 +155,28 @@ class Transaction:
         if not guilty or set(guilty) & set(self._order.shared):
             raise refusal(shown)
         for name in guilty:
+            if self._serve_plain(name, done.output):
+                continue
             text = self._staging.texts[name]
             self._staging.leave_out(name)
             self._refuse(name, blame.fatal(shown), text, shown)
+
+    def _serve_plain(self, name: str, output: str) -> bool:
+        """Do without a certificate that is to blame, where it is one of that site's."""
+        for path in blame.quoted(output):
+            text = self._order.without(name, path, blame.fatal(output))
+            if text is not None:
+                self._restage(name, text)
+                return True
+        return False
+
+    def _restage(self, name: str, text: str) -> None:
+        self._wanted[name] = text
+        default = self._order.default(self._wanted)
+        for one, its in ((name, text), (generation.FILE, default)):
+            self._staging.leave_out(one)
+            self._new.discard(one)
+            self._stage_wanted(one, its)
 
     def _search(self) -> list[str]:
         """The file without which nginx would not complain, where it does not say itself which it is.

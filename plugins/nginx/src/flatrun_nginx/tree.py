@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from flatrun_core.ports.proxy import PANEL, Host, Route, Site
-from flatrun_nginx.fragments import Fragments, nodes
-from flatrun_nginx.layout import PANEL_SOCKET, Layout
+from flatrun_nginx.fragments import nodes
+from flatrun_nginx.layout import PANEL_SOCKET
 from flatrun_nginx.parsing import Node
-from flatrun_nginx.rendering import Frame
+from flatrun_nginx.rendering import Scene, in_order
 
 # Headers by which an application could be told something of the client that is not so.
 _HEADERS: Final = (
@@ -38,16 +38,19 @@ _HTTPS: Final = 443
 class Intended:
     """Builds the tree of one site."""
 
-    def __init__(self, site: Site, frame: Frame, fragments: Fragments, layout: Layout) -> None:
+    def __init__(self, site: Site, scene: Scene) -> None:
         self._site = site
-        self._frame = frame
-        self._fragments = fragments
-        self._layout = layout
+        self._frame = scene.frame
+        self._fragments = scene.fragments
+        self._layout = scene.layout
 
     def tree(self) -> tuple[Node, ...]:
         """Every server of the site."""
-        hosts = sorted(self._site.hosts, key=lambda host: host.name)
-        return tuple(Node("server", (), tuple(server)) for host in hosts for server in self._servers(host))
+        return tuple(node for host in in_order(self._site) for node in self.host(host))
+
+    def host(self, host: Host) -> tuple[Node, ...]:
+        """The servers of one of its hosts."""
+        return tuple(Node("server", (), tuple(server)) for server in self._servers(host))
 
     def _servers(self, host: Host) -> Iterator[list[Node]]:
         names = Node("server_name", (host.name, *host.aliases))
