@@ -36,7 +36,8 @@ def parse(path: Path) -> tuple[Node, ...]:
     errors = [one for file in payload["config"] for one in file["errors"]]
     if errors:
         text = str(errors[0]["error"]).replace(f" in {path}", "").replace(str(path), "the text")
-        raise Unreadable(text)
+        # The parser has no words for a text that is cut off.
+        raise Unreadable(text or "the text ends too early")
     return _nodes(payload["config"][0]["parsed"])
 
 
