@@ -26,6 +26,7 @@ SECRET: Final = (
     "bearer",
     "credential",
     "privatekey",
+    "hmac",
     "signature",
     "cookie",
     "totp",
