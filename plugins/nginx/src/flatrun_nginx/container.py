@@ -24,6 +24,8 @@ LOOKS: Final = 5
 BETWEEN_LOOKS: Final = 1.0
 _KILLED: Final = 137
 _LINES: Final = 200
+# What nginx says after it has said for which address, and why.
+_GIVES_UP: Final = "still could not bind()"
 _MOMENT: Final = timedelta(seconds=2)
 _THROW_AWAY: Final = ("run", "--rm", "--no-deps", "-T", "--entrypoint")
 
@@ -148,7 +150,7 @@ class NginxContainer:
             lines = self._engine.logs(state.id, tail=_LINES, since=since.isoformat())
         except FlatrunError:
             return ""
-        told = [text for text in (blame.error(line.line) for line in lines) if text]
+        told = [text for text in (blame.error(line.line) for line in lines) if text and text != _GIVES_UP]
         return told[-1] if told else ""
 
     def image_id(self, image: str) -> object:

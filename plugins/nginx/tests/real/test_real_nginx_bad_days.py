@@ -7,18 +7,25 @@ from typing import Any
 import pytest
 
 from flatrun_core import FlatrunError
+from flatrun_core.ports.nginx import Fragment
 from flatrun_core.ports.proxy import Host, Route, Site
 from flatrun_core.ports.settings import SETTINGS
-from flatrun_nginx import checks
+from flatrun_nginx import checks, generation
 
 pytestmark = pytest.mark.e2e
 
+HOLDS_A_PORT = "echo $$ >/holds.pid; exec busybox httpd -f -p 127.0.0.1:9481"
 BROKEN = "server {\n    no_such_directive on;\n}\n"
 
 
 def answers(edge: Any, host: str) -> bool:
     """Whether nginx has the site: nothing is behind it, so that it says 502."""
     return bool(edge.get(host).status == 502)
+
+
+def listening(edge: Any) -> str:
+    """What listens in the container."""
+    return str(edge.docker("exec", edge.name, "netstat", "-ltn"))
 
 
 def test_one_broken_site_and_hand_broken_files_keep_nobody_else_from_being_served(
@@ -40,19 +47,65 @@ def test_one_broken_site_and_hand_broken_files_keep_nobody_else_from_being_serve
     (edge.conf / "own.conf.quarantined.json").unlink()
 
 
-def test_a_certificate_cut_in_half_takes_only_its_own_site_out(
-    cleared: Any, make_site: Callable[..., Site]
+@pytest.mark.parametrize("spoilt", ["chain", "key"])
+def test_a_certificate_that_nginx_refuses_takes_only_tls_of_its_own_host_away(
+    cleared: Any, make_site: Callable[..., Site], spoilt: str
 ) -> None:
     edge = cleared
     tls = edge.certificate("shop.example.com")
     shop = Site("shop", (Host("shop.example.com", (), (Route("/", "shop-web", 80),), tls),))
-    whole = tls.chain.read_bytes()
-    tls.chain.write_bytes(whole[: len(whole) // 2])
+    path = getattr(tls, spoilt)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
     applied = edge.serve(shop, make_site("blog"), changed=("blog",))
-    assert "certificate" in applied.quarantined["shop"]
+    assert applied.quarantined == {}
+    assert "shop.example.com is served without TLS" in applied.message
+    assert edge.backend.status("shop").reason
     assert answers(edge, "blog.example.com")
-    tls.chain.write_bytes(whole)
-    assert edge.serve(shop, make_site("blog"), changed=("shop",)).quarantined == {}
+    assert answers(edge, "shop.example.com")
+    path.write_bytes(whole)
+    assert edge.serve(shop, make_site("blog"), changed=("shop",)).message
+    assert edge.backend.apply([shop, make_site("blog")], set(), True).message == ""
+    edge.until(lambda: edge.get("shop.example.com").status == 301)
+
+
+def test_a_key_of_another_certificate_takes_only_tls_away(
+    cleared: Any, make_site: Callable[..., Site]
+) -> None:
+    edge = cleared
+    tls, other = edge.certificate("shop.example.com"), edge.certificate("shop.example.com")
+    tls.key.write_bytes(other.key.read_bytes())
+    shop = Site("shop", (Host("shop.example.com", (), (Route("/", "shop-web", 80),), tls),))
+    applied = edge.serve(shop, make_site("blog"), changed=("blog",))
+    assert (applied.quarantined, "without TLS" in applied.message) == ({}, True)
+    assert answers(edge, "shop.example.com")
+
+
+def test_a_reload_that_nginx_refuses_is_told_and_had_as_soon_as_it_can_be(
+    cleared: Any, make_site: Callable[..., Site]
+) -> None:
+    edge = cleared
+    edge.serve(make_site("blog"))
+    # nginx tests a configuration without having its ports, so only the reload finds this one taken.
+    edge.docker("exec", "-d", edge.name, "sh", "-c", HOLDS_A_PORT)
+    edge.until(lambda: "127.0.0.1:9481" in listening(edge))
+    edge.contributor.fragments = [Fragment("http", "server { listen 127.0.0.1:9481; }")]
+    applied = edge.backend.apply([make_site("blog"), make_site("shop")], {"shop"}, False)
+    assert (applied.changed, applied.reloaded, applied.serving) == (True, False, False)
+    assert "127.0.0.1:9481 failed" in applied.message
+    assert answers(edge, "blog.example.com")
+    edge.docker("exec", edge.name, "sh", "-c", "kill $(cat /holds.pid)")
+    edge.until(lambda: "127.0.0.1:9481" not in listening(edge))
+    applied = edge.backend.apply([make_site("blog"), make_site("shop")], set(), False)
+    assert (applied.changed, applied.reloaded, applied.message) == (False, True, "")
+    assert answers(edge, "shop.example.com")
+
+
+def test_what_is_said_to_be_served_answers_at_once(real_edge: Any, make_site: Callable[..., Site]) -> None:
+    edge = real_edge
+    for port, name in enumerate(("blog", "shop", "wiki"), 80):
+        assert edge.backend.apply([make_site(name, port=port)], {name}, False).serving
+        assert answers(edge, f"{name}.example.com")
 
 
 def test_removed_it_is_made_again_and_stopped_it_stays_stopped(
@@ -72,7 +125,7 @@ def test_removed_it_is_made_again_and_stopped_it_stays_stopped(
     edge.until(lambda: answers(edge, "blog.example.com"))
 
 
-def test_a_port_that_is_taken_is_named_and_had_as_soon_as_it_is_free(
+def test_a_port_that_is_taken_is_named_and_had_once_it_is_free(
     real_edge: Any, make_site: Callable[..., Site]
 ) -> None:
     edge = real_edge
@@ -84,9 +137,11 @@ def test_a_port_that_is_taken_is_named_and_had_as_soon_as_it_is_free(
         assert str(edge.http_port) in applied.message
         found = checks.container(edge.backend._ctx)
         assert (found.status, str(edge.http_port) in found.message) == ("error", True)
-    applied = edge.backend.apply([make_site("blog")], set(), False)
+    again = edge.backend.apply([make_site("blog")], set(), False)
+    assert (again.serving, again.message) == (False, applied.message)
+    applied = edge.backend.apply([make_site("blog")], set(), True)
     assert applied.serving, applied.message
-    edge.until(lambda: answers(edge, "blog.example.com"))
+    assert answers(edge, "blog.example.com")
 
 
 def test_an_image_that_is_not_there_is_named(make_real_edge: Any, make_site: Callable[..., Site]) -> None:
@@ -161,3 +216,8 @@ def test_unknown_names_are_refused_when_so_set(make_real_edge: Any, make_site: C
     with pytest.raises(OSError, match=r"closed|reset"):
         edge.get("other.example.com")
     assert edge.get("other.example.com", "/.well-known/acme-challenge/x").status == 404
+    told = edge.get("generation.flatrun.invalid")
+    assert (told.status, told.body.decode().strip()) == (200, generation.standing(edge.conf))
+    for path in ("/x", "/.well-known/acme-challenge/x", "//index.html", "/index.html"):
+        assert edge.get("generation.flatrun.invalid", path).status == 404
+    assert "generation.flatrun" not in edge.docker("logs", edge.name)
