@@ -125,7 +125,9 @@ class Lineages:
             link.symlink_to(os.path.relpath(target, link.parent))
         how = f"server = {options.get('server', 'https://authority.test/dir')}\nauthenticator = webroot\n"
         how += f"webroot_path = {self.config.parent / 'html'},\n"
-        (renewal / f"{name}.conf").write_text(f"version = 5.8.0\n[renewalparams]\n{how}")
+        links = "".join(f"{kind} = {live / name / kind}.pem\n" for kind in KINDS)
+        head = f"version = 5.8.0\narchive_dir = {archive / name}\n{links}"
+        (renewal / f"{name}.conf").write_text(f"{head}[renewalparams]\n{how}")
         return live / name
 
 
@@ -156,8 +158,8 @@ class FakeIssuer:
 
         self.calls.append(("delete", name))
         assert self.lineages is not None
-        shutil.rmtree(self.lineages.live / name)
-        shutil.rmtree(self.lineages.config / "archive" / name)
+        for folder in (self.lineages.live / name, self.lineages.config / "archive" / name):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _hosts(self, name: str) -> list[str]:
         assert self.lineages is not None
@@ -246,10 +248,11 @@ class Notebook:
 class Servers(FakeProxy):
     """A proxy that says where it answers TLS."""
 
+    http: tuple[tuple[str, int], ...] = ()
     https: tuple[tuple[str, int], ...] = ()
 
     def endpoints(self) -> Endpoints:
-        return Endpoints(https=self.https)
+        return Endpoints(self.http, self.https)
 
 
 class Neighbour:

@@ -132,16 +132,16 @@ class Issuance:
     def _try(
         self, wanted: Wanted, is_due: Callable[[Certificate], bool]
     ) -> tuple[Had | None, Exception | None]:
-        before = self._fingerprint(wanted.name)
+        before = {one.fingerprint for one in self.store.all()}
         warnings: Sequence[str] = ()
         try:
             warnings = self._look_first(wanted)
             issued = self._ask(wanted)
-            certificate = self._result(wanted)
+            certificate = self._result(issued.name)
         except Exception as exc:  # noqa: BLE001 - raised again once it is written down
             self._failed(wanted, fault_of(exc), warnings or _words(exc))
             return None, exc
-        had = Had(certificate, issued.output, certificate.fingerprint != before, tuple(warnings))
+        had = Had(certificate, issued.output, certificate.fingerprint not in before, tuple(warnings))
         self._succeeded(wanted, had, is_due)
         return had, None
 
@@ -161,9 +161,9 @@ class Issuance:
         challenge = "dns-01" if self._proven_by_dns(wanted.hosts) else "http-01"
         return issuer.issue(CertificateRequest(wanted.name, wanted.hosts, challenge, wanted.force))
 
-    def _result(self, wanted: Wanted) -> Certificate:
+    def _result(self, name: str) -> Certificate:
         self.store.forget()
-        lineage = self.store.lineage(wanted.name)
+        lineage = self.store.lineage(name)
         found = self.store.certificate(lineage) if lineage is not None else None
         if found is None or (lineage is not None and lineage.problem):
             problem = lineage.problem if lineage is not None else "there is none"
@@ -200,10 +200,6 @@ class Issuance:
     def _by_dns(self, host: str) -> bool:
         records = self._ctx.services.find(DNS_RECORDS)
         return records is not None and records.covers(host.removeprefix("*."))
-
-    def _fingerprint(self, name: str) -> str:
-        lineage = self.store.lineage(name)
-        return lineage.leaf.fingerprint if lineage is not None and lineage.leaf is not None else ""
 
     def _succeeded(self, wanted: Wanted, had: Had, is_due: Callable[[Certificate], bool]) -> None:
         certificate = had.certificate

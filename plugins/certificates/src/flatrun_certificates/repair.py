@@ -2,12 +2,12 @@
 
 import logging
 import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from flatrun_certificates import remains
 from flatrun_certificates.lineages import Lineage, read_lineage, version_files, versions
 from flatrun_certificates.paths import Folders
 from flatrun_core.db import now
@@ -30,7 +30,7 @@ def repair(folders: Folders, name: str) -> None:
     if not lineage.problem:
         return
     if lineage.leaf is None:
-        _put_aside(folders, name)
+        remains.put_aside(folders, name)
         return
     _set_back(folders, lineage)
 
@@ -50,21 +50,14 @@ def forget_account(folders: Folders, directory: str) -> bool:
     for name in names:
         (place / name).rename(aside / name)
     for path in folders.renewal.glob("*.conf"):
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines(keepends=True)
         kept = [line for line in lines if not _names_account(line, names)]
         if kept != lines:
             fresh = path.with_suffix(".new")
-            fresh.write_text("".join(kept), encoding="utf-8")
+            fresh.write_text("".join(kept), encoding="utf-8", errors="surrogateescape")
             fresh.replace(path)
     log.warning("the authority at %s does not know the account; it is put aside in %s", directory, aside)
     return True
-
-
-def remove(folders: Folders, name: str) -> None:
-    """Remove a lineage's folders. Raises ``OSError``."""
-    for folder in (folders.live / name, folders.archive / name):
-        if folder.is_dir() and not folder.is_symlink():
-            shutil.rmtree(folder)
 
 
 def _names_account(line: str, names: Sequence[str]) -> bool:
@@ -95,12 +88,3 @@ def _link(link: Path, target: Path) -> None:
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(os.path.relpath(target, link.parent))
     fresh.rename(link)
-
-
-def _put_aside(folders: Folders, name: str) -> None:
-    aside = folders.own / "damaged" / f"{name}-{now():%Y%m%dT%H%M%S%fZ}"
-    aside.mkdir(mode=0o700, parents=True)
-    for path in (folders.live / name, folders.archive / name, folders.renewal / f"{name}.conf"):
-        if path.exists():
-            path.rename(aside / path.parent.name)
-    log.warning("nothing in the certificate '%s' could be used; it is put aside in %s", name, aside)

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from datetime import datetime
 
-from flatrun_certificates import due, handshake
+from flatrun_certificates import due, handshake, remains
 from flatrun_certificates.issuance import (
     ISSUANCE,
     STORE,
@@ -15,6 +15,7 @@ from flatrun_certificates.issuance import (
     refuse_while_waiting,
 )
 from flatrun_certificates.lineages import Lineage
+from flatrun_certificates.paths import PLACES
 from flatrun_certificates.renewal_info import moment as moment_in
 from flatrun_certificates.settings import STAGING, CertbotSettings
 from flatrun_certificates.state import STATES, States
@@ -110,13 +111,13 @@ class CertificateService:
         """Delete the certificates of these hosts that no site uses any more; the names of those gone."""
         usage = self.usage()
         asked = set(hosts)
-        unused = [
-            one.name
-            for one in self.store.all()
-            if asked & set(one.domains)
-            and not usage.covered(one.domains).keys() - asked
-            and not self.serving(one)
-        ]
+        unused = []
+        for lineage in self.store.lineages():
+            one = self.store.certificate(lineage)
+            domains = one.domains if one is not None else (lineage.name,)
+            used = usage.covered(domains).keys() - asked or (one is not None and self.serving(one))
+            if asked & set(domains) and not used:
+                unused.append(lineage.name)
         for name in unused:
             self.delete(name)
         return unused
@@ -126,6 +127,8 @@ class CertificateService:
         locks = self._ctx.services.get(LOCKS)
         with locks.hold("certificate", wait=WAIT_TO_DELETE):
             self.issuance.issuers.current().delete(name)
+            # Marks are this panel's, whoever made the files.
+            remains.remove(self._ctx.services.get(PLACES).folders(), name)
         self.states.drop([name])
         self.store.forget()
 
@@ -167,7 +170,7 @@ class CertificateService:
         found = self.lookup(hosts)
         if found is None or not found.covers(hosts) or found.not_after <= now() or self.is_test(found):
             return None
-        same = found.name == lineage_name(hosts) and set(found.domains) == set(hosts)
+        same = remains.is_of(found.name, lineage_name(hosts)) and set(found.domains) == set(hosts)
         if by_person and (found.due or not same):
             return None
         return Had(found, "A certificate for these names is there already and is kept.", new=False)
