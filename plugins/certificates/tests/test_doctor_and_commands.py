@@ -43,10 +43,15 @@ def test_doctor_finds_what_is_over(bench: Any) -> None:
     assert "not valid any more" in finding.message
 
 
-def test_doctor_finds_what_could_not_be_had(bench: Any) -> None:
+def test_doctor_finds_what_could_not_be_had_while_somebody_wants_it(bench: Any) -> None:
+    bench.routes.add("blog", "a.example.com")
     bench.issuer.refuse["a.example.com"] = Failed("the authority says no", code="CERTBOT_FAILED")
     bench.admin.post("/api/certificates", json={"domain": "a.example.com"})
     assert "a.example.com: could not be had: the authority says no" in found(bench).message
+    bench.routes.without_tls(["a.example.com"])
+    assert found(bench) == Finding("ok", "0 certificates")
+    bench.routes.entries = []
+    assert found(bench) == Finding("ok", "0 certificates")
 
 
 def test_doctor_finds_damage_and_names_a_few_only(bench: Any) -> None:

@@ -17,6 +17,7 @@ from flatrun_certificates.renewal_info import Window
 from flatrun_certificates.state import STATES
 from flatrun_core import Failed, RateLimited
 from flatrun_core.db import now
+from flatrun_core.ports.deployments import DomainsChanged
 from flatrun_core.ports.proxy import PANEL
 from flatrun_core.testing.client import ADMIN_KEY
 
@@ -202,9 +203,38 @@ def test_what_is_written_of_one_thing_leaves_the_others_as_they_were(busy: Any) 
     states.succeeded("a.example.com")
     known = states.of("a.example.com")
     assert (known.failures, known.warnings, known.served_problem) == (0, (), "Nobody answers.")
-    states.tidy([])
+    states.tidy(["a.example.com"])
     assert states.of("a.example.com") == known
     states.drop(["a.example.com"])
+    assert states.all() == {}
+
+
+def test_what_nobody_wants_is_forgotten_when_its_wait_is_over(busy: Any) -> None:
+    states, over = busy.service(STATES), now() - timedelta(seconds=1)
+    busy.routes.add("blog", "wanted.example.com")
+    busy.lineages.add("there.example.com")
+    for name in ("wanted.example.com", "there.example.com", "gone.example.com"):
+        states._put(name, failures=1, next_attempt_at=over)
+    states._put("waits.example.com", failures=1, next_attempt_at=now() + timedelta(hours=1))
+    run(busy)
+    assert sorted(states.all()) == ["there.example.com", "waits.example.com", "wanted.example.com"]
+
+
+@pytest.mark.parametrize("kind", ["", "rateLimited"])
+def test_failures_go_with_their_entry_but_not_what_the_authority_asked_for(busy: Any, kind: str) -> None:
+    states = busy.service(STATES)
+    busy.routes.add("shop", "b.example.com")
+    for name in ("a.example.com", "b.example.com"):
+        states._put(name, failures=1, last_kind=kind, next_attempt_at=now() + timedelta(hours=1))
+    event = DomainsChanged("blog", removed=("a.example.com", "b.example.com", "never.example.com"))
+    busy.panel.hooks.notify("flatrun_on_domains_changed", event=event)
+    assert sorted(states.all()) == (["a.example.com", "b.example.com"] if kind else ["b.example.com"])
+
+
+def test_failures_go_when_certificates_are_released(busy: Any) -> None:
+    states = busy.service(STATES)
+    states._put("a.example.com", failures=1, next_attempt_at=now() + timedelta(hours=1))
+    busy.certificates.release(["a.example.com"])
     assert states.all() == {}
 
 

@@ -40,10 +40,11 @@ def certificates(ctx: PluginContext) -> Finding:
             moment,
         )
         problems += [f"{lineage.name}: {text}" for text in found[:1]]
+    states = service.states.all()
     problems += [
-        f"{name}: could not be had: {state.last_error}"
-        for name, state in sorted(service.states.all().items())
-        if name not in names and state.failures
+        f"{name}: could not be had: {states[name].last_error}"
+        for name in sorted(service.wanted() - names)
+        if name in states and states[name].failures
     ]
     if not problems:
         return Finding("ok", f"{len(names)} certificates" if len(names) != 1 else "1 certificate")

@@ -1,7 +1,6 @@
 """The table of what happened to certificates, and of when to ask the authority again."""
 
 from collections.abc import Collection
-from datetime import datetime
 from typing import Any
 
 from peewee import CharField, IntegerField, Model, TextField
@@ -58,12 +57,6 @@ class State(Model):
     def drop(cls, names: Collection[str]) -> None:
         """Delete the rows of these."""
         cls.delete().where(cls.name.in_(list(names))).execute()
-
-    @classmethod
-    def drop_before(cls, moment: datetime, kept: Collection[str]) -> None:
-        """Delete the rows of lineages that are no more, untouched since a moment."""
-        stale = cls.last_attempt_at.is_null() | (cls.last_attempt_at < moment)
-        cls.delete().where(cls.name.not_in(list(kept)) & stale).execute()
 
 
 ALL = (State,)

@@ -9,9 +9,11 @@ from flatrun_certificates.checks import checks
 from flatrun_certificates.offers import commands, offer_all
 from flatrun_certificates.paths import PLACES
 from flatrun_certificates.permissions import PERMISSIONS
+from flatrun_certificates.renewal import SERVICE
 from flatrun_certificates.settings import CertbotSchema, CertificatesSchema
 from flatrun_core import HOOK_API, Blueprint, Check, PluginContext, PluginInfo, hookimpl
 from flatrun_core.ports.auth import Permission
+from flatrun_core.ports.deployments import DomainsChanged
 from flatrun_core.ports.scheduling import JobKind, Timer
 from flatrun_core.ports.settings import SettingsGroup
 
@@ -78,6 +80,12 @@ def flatrun_register_timers(ctx: PluginContext) -> Sequence[Timer]:
 def flatrun_register_jobs(ctx: PluginContext) -> Sequence[JobKind]:
     """A pass over everything that is due."""
     return background.jobs(ctx)
+
+
+@hookimpl(optionalhook=True)
+def flatrun_on_domains_changed(ctx: PluginContext, event: DomainsChanged) -> None:
+    """Failures for hosts that are gone concern nobody any more."""
+    ctx.services.get(SERVICE).forget(event.removed)
 
 
 @hookimpl

@@ -66,7 +66,8 @@ class Renewals:
         published = self._retry_missing(moment)
         self._look_at_served()
         self._say_what_is_late()
-        self.service.states.tidy([lineage.name for lineage in self.service.store.lineages()])
+        there = {lineage.name for lineage in self.service.store.lineages()}
+        self.service.states.tidy(there | self.service.wanted())
         return {
             "renewed": [one.name for one in outcomes if one.success],
             "failed": [one.name for one in outcomes if not one.success],

@@ -1,7 +1,7 @@
 """``CERTIFICATES``: what other plugins ask of certificates."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from flatrun_certificates import due, handshake, remains
@@ -120,7 +120,29 @@ class CertificateService:
                 unused.append(lineage.name)
         for name in unused:
             self.delete(name)
+        self.forget(asked)
         return unused
+
+    def wanted(self) -> set[str]:
+        """The names of the lineages that routed entries want, whether they are there or not."""
+        usage = self.usage()
+        return {lineage_name(usage.together(host)) for host in usage.hosts if usage.wants_tls(host)}
+
+    def forget(self, hosts: Collection[str]) -> None:
+        """Forget failures for hosts that nobody wants a certificate for any more.
+
+        What the authority itself asked to wait for is kept: it counts for whoever asks next.
+        """
+        moment, wanted = now(), self.wanted()
+        states = [self.states.of(name) for name in {lineage_name((host,)) for host in hosts} - wanted]
+        gone = [
+            state.name
+            for state in states
+            if not (state.last_kind == "rateLimited" and state.waiting(moment))
+            and self.store.lineage(state.name) is None
+        ]
+        if gone:
+            self.states.drop(gone)
 
     def delete(self, name: str) -> None:
         """Forget a lineage and its state; raises ``Failed``."""

@@ -15,7 +15,6 @@ from flatrun_core.db import now
 from flatrun_core.ports.storage import PanelStore
 
 _LONGEST: Final = 4000
-_KEPT: Final = timedelta(days=60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +122,11 @@ class States:
         self._forget()
 
     def tidy(self, kept: Collection[str]) -> None:
-        """Forget lineages that are gone and of which nothing was heard for two months."""
-        if any(name not in kept for name in self.all()):
-            with self._database.atomic():
-                State.drop_before(now() - _KEPT, kept)
-            self._forget()
+        """Forget the others, except while a failure of theirs still counts."""
+        moment = now()
+        gone = [one.name for one in self.all().values() if one.name not in kept and not one.waiting(moment)]
+        if gone:
+            self.drop(gone)
 
     def _put(self, name: str, **values: Any) -> None:
         with self._database.atomic():
