@@ -278,3 +278,17 @@ def test_a_removal_that_fails_half_way_serves_again(bench: Any, monkeypatch: pyt
     assert bench.hosts() == []
     bench.look()
     assert [host.name for host in bench.hosts()] == ["a.example"]
+
+
+def test_what_is_not_exposed_stays_so_when_an_entry_is_changed_or_removed(bench: Any) -> None:
+    first = bench.add("a.example")["domain"]["id"]
+    second = bench.add("b.example")["domain"]["id"]
+    bench.done("DELETE", "/api/proxy/blog")
+    path = "/api/deployments/blog/domains"
+    bench.done("PUT", f"{path}/{first}", domain="c.example")
+    bench.done("DELETE", f"{path}/{second}")
+    assert "expose: false" in bench.file().read_text()
+    bench.look()
+    assert bench.proxy.sites == {}
+    bench.add("d.example")
+    assert {host.name for host in bench.hosts()} == {"c.example", "d.example"}

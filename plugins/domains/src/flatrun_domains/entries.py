@@ -10,6 +10,8 @@ from flatrun_domains import rules
 
 DEFAULT_ID: Final = "default"
 DEFAULT_PORT: Final = 80
+# A host and a path of it.
+Pair = tuple[str, str]
 # Of ids for entries that somebody wrote by hand without one: the same as long as host and path are.
 _SPACE: Final = uuid.UUID("6d8cf7b8-0d3b-4c55-9a0c-0a5a9df1f0a1")
 
@@ -35,6 +37,11 @@ class Entry:
     def names(self) -> tuple[str, ...]:
         """The domain and its aliases."""
         return (self.domain, *self.aliases)
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """What it takes: each name with the path."""
+        return tuple((name, self.path) for name in self.names)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,11 @@ def domain_exists(where: str, deployment: str, asker: Identity) -> Conflict:
     return Conflict(f"{where} is already routed to another deployment", code="DOMAIN_EXISTS")
 
 
+def host_not_shared(host: str) -> Conflict:
+    """409 ``DOMAIN_EXISTS``: of a host that other deployments have, only who may change them has a part."""
+    return Conflict(f"{host} belongs to another deployment, which you may not change", code="DOMAIN_EXISTS")
+
+
 def panel_domain(host: str) -> Conflict:
     """409 ``DOMAIN_EXISTS``: the host is the panel's."""
     return Conflict(f"{host} is the panel's own domain", code="DOMAIN_EXISTS")

@@ -23,6 +23,7 @@ from flatrun_domains import errors
 from flatrun_domains.entries import Entry, read
 from flatrun_domains.publishing import PUBLISHER, WAIT_FOR_PROXY
 from flatrun_domains.registry import REGISTRY
+from flatrun_domains.taken import Wish
 
 
 class Joins:
@@ -41,7 +42,7 @@ class Joins:
         """Refuse hosts that are taken, and hold those that are free until the deployment is there."""
         entries = _drafted(draft)
         with self._ctx.services.get(LOCKS).hold("proxy", wait=WAIT_FOR_PROXY):
-            self._registry.check_free(draft.name, entries, (), draft.identity)
+            self._registry.check_free(Wish(draft.name, entries), draft.identity)
             self._registry.reserve(draft.name, entries)
         kept = self._registry.drop_kept(draft.name)
         if kept:

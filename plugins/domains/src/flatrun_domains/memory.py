@@ -3,23 +3,25 @@
 from collections.abc import Mapping
 
 from flatrun_core.ports.storage import PanelStore
-from flatrun_domains.entries import Entry, from_json, to_json
-from flatrun_domains.models import KeptSite
+from flatrun_domains.entries import Entry, Pair, from_json, to_json
+from flatrun_domains.models import Contest, KeptSite
 
 Served = Mapping[str, tuple[Entry, ...]]
 
 
 class Memory:
-    """The rows of ``KeptSite`` and a copy of them; the caller sees to it that one thread works at a time.
+    """The rows of the tables and a copy of them; the caller sees to it that one thread works at a time.
 
     ``last`` is what each deployment was served with: it serves on while its ``service.yml`` cannot be
-    read. ``kept`` are sites of deployments that are gone.
+    read. ``kept`` are sites of deployments that are gone. ``contests`` are the hosts and paths that
+    several deployments want, with the one that has it.
     """
 
     def __init__(self, store: PanelStore) -> None:
         self._store = store
         self._last: dict[str, tuple[Entry, ...]] | None = None
         self._kept: dict[str, tuple[Entry, ...]] = {}
+        self._contests: dict[Pair, str] = {}
 
     @property
     def last(self) -> Served:
@@ -31,6 +33,20 @@ class Memory:
         """Entries by deployment that is gone."""
         self._loaded()
         return self._kept
+
+    @property
+    def contests(self) -> Mapping[Pair, str]:
+        """Deployments by host and path."""
+        self._loaded()
+        return self._contests
+
+    def decide(self, contests: Mapping[Pair, str]) -> None:
+        """Note who has what is contested now; what is not in it is contested no more."""
+        self._loaded()
+        if contests != self._contests:
+            with self._store.atomic():
+                Contest.put_all(contests)
+            self._contests = dict(contests)
 
     def remember(self, served: Served) -> None:
         """Note what is served now; deployments that are not in it are forgotten."""
@@ -79,6 +95,7 @@ class Memory:
         if self._last is None:
             with self._store.session():
                 rows = KeptSite.everything()
+                self._contests = Contest.everything()
             self._kept = {name: from_json(entries) for name, (entries, kept) in rows.items() if kept}
             self._last = {name: from_json(entries) for name, (entries, kept) in rows.items() if not kept}
         return self._last

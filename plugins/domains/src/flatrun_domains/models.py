@@ -1,9 +1,9 @@
-"""The one table of this plugin: what deployments were served with last."""
+"""The tables of this plugin: what deployments were served with last, and who has what several want."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from peewee import BooleanField, CharField, Model
+from peewee import BooleanField, CharField, CompositeKey, Model
 
 from flatrun_core.db import JsonField
 
@@ -37,4 +37,30 @@ class KeptSite(Model):
         cls.delete().where(cls.deployment.in_(list(deployments))).execute()
 
 
-ALL = (KeptSite,)
+class Contest(Model):
+    """A host and path that files of several deployments name, and the deployment that has it."""
+
+    host = CharField(max_length=253)
+    path = CharField(max_length=255)
+    deployment = CharField(max_length=128)
+
+    class Meta:
+        """Where it is kept."""
+
+        table_name = "domains_contests"
+        primary_key = CompositeKey("host", "path")
+
+    @classmethod
+    def everything(cls) -> dict[tuple[str, str], str]:
+        """Deployments by host and path."""
+        return {(row.host, row.path): row.deployment for row in cls.select()}
+
+    @classmethod
+    def put_all(cls, contests: Mapping[tuple[str, str], str]) -> None:
+        """Write all rows anew; there are few."""
+        cls.delete().execute()
+        for (host, path), deployment in contests.items():
+            cls.insert(host=host, path=path, deployment=deployment).execute()
+
+
+ALL = (KeptSite, Contest)

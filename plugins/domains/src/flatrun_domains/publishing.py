@@ -16,6 +16,7 @@ from flatrun_domains import errors, rules
 from flatrun_domains.entries import Entry
 from flatrun_domains.registry import REGISTRY
 from flatrun_domains.table import Table, route
+from flatrun_domains.taken import Wish
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +87,7 @@ class Publisher:
             raise errors.reserved(name)
         with self._locks.hold("proxy", wait=WAIT_FOR_PROXY):
             entries = self._registry.served(self._deployments.get(name))
-            self._registry.check_free(name, entries, (), SYSTEM)
+            self._registry.check_free(Wish(name, entries, own=self._registry.claimed(name)), SYSTEM)
             applied = self.apply(name)
         return self.finish(self._registry.remember().get(name, deployment), applied)
 

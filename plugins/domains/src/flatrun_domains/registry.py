@@ -6,18 +6,19 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from flatrun_core import Conflict, PanelSettings, PluginContext, ServiceKey
+from flatrun_core import PanelSettings, PluginContext, ServiceKey
 from flatrun_core.ports.auth import Identity
 from flatrun_core.ports.certificates import CERTIFICATES, Certificate
 from flatrun_core.ports.deployments import DEPLOYMENTS, Deployment
 from flatrun_core.ports.proxy import Site
 from flatrun_core.ports.storage import DATABASE
-from flatrun_domains import errors, subdomains
-from flatrun_domains.entries import Entry, Reading, read
+from flatrun_domains import subdomains
+from flatrun_domains.entries import Entry, Pair, Reading, read
 from flatrun_domains.memory import Memory
 from flatrun_domains.settings import DomainSettings
 from flatrun_domains.sites import SiteMaker
-from flatrun_domains.table import Table, build, upstream
+from flatrun_domains.table import Table, build
+from flatrun_domains.taken import Taken, Wish
 
 RECENT: Final = 1.0
 _NOTHING: Final = Reading()
@@ -41,6 +42,7 @@ class Registry:
         self._refused: set[str] = set()
         self._maker = SiteMaker()
         self._built: tuple[_Key, Table] | None = None
+        self._holders: Mapping[Pair, str] | None = None
         self._looked = 0.0
         self._gathered: list[Site] | None = None
 
@@ -64,14 +66,8 @@ class Registry:
 
     def table(self) -> Table:
         """Who is served under which host and path."""
-        settings = self._ctx.settings(DomainSettings)
         with self._mutex:
-            served = self._served()
-            key = (served, settings.panel_domain, settings.panel_ssl)
-            if self._built is None or self._built[0] != key:
-                self._built = (key, build(served, settings.panel_domain, settings.panel_ssl))
-            self._looked = time.monotonic()
-            return self._built[1]
+            return self._table(self.deployments())
 
     def laid_out(self) -> Table:
         """The table as it was made last, within a second, which spares a look at every file."""
@@ -125,34 +121,17 @@ class Registry:
 
     # --- what is free ---------------------------------------------------------------------------
 
-    def check_free(
-        self, name: str, wanted: Sequence[Entry], others: Sequence[Entry], asker: Identity
-    ) -> None:
-        """Raise 409 ``DOMAIN_EXISTS`` unless all hosts and paths are free for a deployment.
+    def check_free(self, wish: Wish, asker: Identity) -> None:
+        """Raise 409 ``DOMAIN_EXISTS`` unless somebody may have what a deployment is to have.
 
-        ``others`` are its entries beside those; of all other deployments what is stored counts, exposed
-        or not.
+        Of other deployments what is stored counts, exposed or not.
         """
         panel = self._ctx.settings(DomainSettings).panel_domain
-        taken: dict[tuple[str, str], str] = {}
-        upstreams: dict[str, str] = {}
-        for owner, entry in (*self._stored(name), *((name, other) for other in others)):
-            taken.update(((host, entry.path), owner) for host in entry.names)
-            if owner != name:
-                upstreams[upstream(owner, entry.service)] = owner
-        for entry in wanted:
-            for host in entry.names:
-                if host == panel:
-                    raise errors.panel_domain(host)
-                if (host, entry.path) in taken:
-                    where = host if entry.path == "/" else host + entry.path
-                    raise errors.domain_exists(where, taken[host, entry.path], asker)
-                taken[host, entry.path] = name
-            if upstream(name, entry.service) in upstreams:
-                raise Conflict(
-                    f"The service '{entry.service}' would have the same name on the proxy's network as "
-                    "one of another deployment; rename the service"
-                )
+        Taken(self._stored(wish.deployment), panel).check(wish, asker)
+
+    def claimed(self, name: str) -> frozenset[Pair]:
+        """The hosts and paths that a deployment is served under now."""
+        return frozenset(pair for pair, owner in self.table().claims.items() if owner == name)
 
     def owner_of(self, host: str) -> str | None:
         """The deployment that has a host in an entry, served or not."""
@@ -212,17 +191,39 @@ class Registry:
             return self._memory.forget(name)
 
     def remember(self) -> Mapping[str, Deployment]:
-        """Note what is served, for the time when a file cannot be read; every deployment by name."""
+        """Note what is served, and who has what several want; every deployment by name.
+
+        It is served on while a file cannot be read, and whoever has a host keeps it.
+        """
         with self._mutex:
             there = {one.name: one for one in self.deployments()}
+            self._hold(self._table(list(there.values())))
             served = ((name, self.served(one)) for name, one in there.items())
             self._memory.remember({name: entries for name, entries in served if entries})
             return there
 
     # --- within ---------------------------------------------------------------------------------
 
-    def _served(self) -> tuple[tuple[str, tuple[Entry, ...]], ...]:
-        deployments = self.deployments()
+    def _table(self, deployments: Sequence[Deployment]) -> Table:
+        settings = self._ctx.settings(DomainSettings)
+        served = self._served(deployments)
+        if self._holders is None:
+            last = sorted({**self._memory.last, **self._memory.kept}.items())
+            self._holders = build(last, holders=self._memory.contests).claims
+        key = (served, settings.panel_domain, settings.panel_ssl, self._holders)
+        if self._built is None or self._built[0] != key:
+            self._built = (key, build(*key))
+        self._looked = time.monotonic()
+        return self._built[1]
+
+    def _hold(self, table: Table) -> None:
+        self._memory.decide(table.contested)
+        if self._built is not None:
+            # Made with its own claims it would be the same again.
+            self._built = ((*self._built[0][:-1], table.claims), table)
+        self._holders = table.claims
+
+    def _served(self, deployments: Sequence[Deployment]) -> tuple[tuple[str, tuple[Entry, ...]], ...]:
         served = {one.name: self.served(one) for one in deployments if one.name not in self._going}
         for name, entries in self._memory.kept.items():
             served.setdefault(name, entries)

@@ -1,7 +1,7 @@
 """The domains of a deployment: changed in its file and in the proxy together, or not at all."""
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -12,9 +12,10 @@ from flatrun_core.ports.deployments import DEPLOYMENTS, Deployment, DomainsChang
 from flatrun_core.ports.proxy import PROXY, Applied
 from flatrun_core.ports.scheduling import LOCKS
 from flatrun_domains import editing, errors, requests, rules
-from flatrun_domains.entries import DEFAULT_PORT, Entry, Reading, Stored, checked, service_port
+from flatrun_domains.entries import DEFAULT_PORT, Entry, Pair, Reading, Stored, checked, service_port
 from flatrun_domains.publishing import PUBLISHER
 from flatrun_domains.registry import REGISTRY
+from flatrun_domains.taken import Wish
 
 # A test and a reload of a proxy with many sites, and whoever came before.
 WAIT_FOR_PROXY: Final = 120.0
@@ -25,12 +26,16 @@ Result = Mapping[str, Any]
 
 @dataclass(slots=True)
 class Change:
-    """One transaction at work: the deployment as it is, and its file open for a change."""
+    """One transaction at work: the deployment as it is, and its file open for a change.
+
+    ``expose`` says that the entries are to be served from now on; without it that stays as it is.
+    """
 
     deployment: Deployment
     reading: Reading
     document: EditableMetadata
     identity: Identity
+    expose: bool = True
     applied: Applied = field(default_factory=Applied)
 
     def stored(self, domain_id: str) -> Stored:
@@ -70,6 +75,8 @@ class Domains:
         with self._changing(name, identity) as change:
             domain_id = self._free_id(change, str(body.get("id") or ""))
             complete = self._complete(change.deployment, requests.merged({}, {**values, "id": domain_id}))
+            if not change.reading.exposed:
+                self._check_all(change, "")
             self._check(change, complete, domain_id)
             self._adopt_single(change)
             editing.add(change.document, complete)
@@ -83,7 +90,9 @@ class Domains:
         """Change an entry, what is not sent stays; as ``add``, and 404 ``DOMAIN_NOT_FOUND``."""
         values = requests.asked(body)
         with self._changing(name, identity) as change:
-            self._put(change, change.stored(domain_id), values)
+            stored = change.stored(domain_id)
+            change.expose = change.reading.exposed
+            self._put(change, stored, values, stored.entry.pairs if stored.entry else ())
         return self._outcome(domain_id, change)
 
     def remove(self, name: str, domain_id: str, identity: Identity) -> None:
@@ -103,6 +112,8 @@ class Domains:
         Without a stored or sent domain nothing is done: ``skipped``, or 400 for a port or TLS alone.
         """
         sent = {key: body[key] for key in ("domain", "port", "ssl") if body.get(key) is not None}
+        if rules.is_reserved(name):
+            raise errors.reserved(name)
         if not self._read(self._deployments.get(name)).stored and "domain" not in sent:
             if sent:
                 raise Invalid("domain: it is required, as the deployment has none")
@@ -171,12 +182,14 @@ class Domains:
     def _serve(self, change: Change, first: Mapping[str, Any]) -> None:
         self._pin(change)
         editing.mirror(change.document, first)
-        editing.expose(change.document, True)
+        if change.expose:
+            editing.expose(change.document, True)
         self._apply(change)
 
-    def _put(self, change: Change, stored: Stored, values: Mapping[str, Any]) -> None:
+    def _put(self, change: Change, stored: Stored, values: Mapping[str, Any], own: Collection[Pair]) -> None:
+        """Change an entry; hosts and paths in ``own`` are the deployment's already."""
         after = self._complete(change.deployment, requests.merged(stored.values, {**values, "id": stored.id}))
-        self._check(change, after, stored.id)
+        self._check(change, after, stored.id, own)
         index = self._adopt_single(change) if stored.index is None else stored.index
         changed = {key: after[key] for key in ("id", *values)}
         editing.change(change.document, index, changed)
@@ -187,7 +200,7 @@ class Domains:
         stored = change.reading.stored
         if stored and values:
             self._check_all(change, stored[0].id)
-            self._put(change, stored[0], values)
+            self._put(change, stored[0], values, self._registry.claimed(change.deployment.name))
         elif stored:
             self._check_all(change, "")
             editing.expose(change.document, True)
@@ -218,7 +231,9 @@ class Domains:
         ssl = requests.full_ssl({}, values.get("ssl") or {})
         return {**values, "service": service, "container_port": port, "ssl": ssl}
 
-    def _check(self, change: Change, values: Mapping[str, Any], domain_id: str) -> None:
+    def _check(
+        self, change: Change, values: Mapping[str, Any], domain_id: str, own: Collection[Pair] = ()
+    ) -> None:
         name = change.deployment.name
         if rules.is_reserved(name):
             raise errors.reserved(name)
@@ -228,12 +243,16 @@ class Domains:
             entry = checked(values, domain_id)
         except ValueError as exc:
             raise Invalid(str(exc)) from exc
-        self._registry.check_free(name, [entry], change.others(domain_id), change.identity)
+        reading = change.reading
+        before = next((one.entry for one in reading.stored if one.id == domain_id and own), None)
+        wish = Wish(name, (entry,), change.others(domain_id), own, before)
+        self._registry.check_free(wish, change.identity)
 
     def _check_all(self, change: Change, but: str) -> None:
         """What was stored unexposed is served from now on, so it has to be free."""
-        entries = change.others(but)
-        self._registry.check_free(change.deployment.name, entries, (), change.identity)
+        name = change.deployment.name
+        wish = Wish(name, change.others(but), own=self._registry.claimed(name))
+        self._registry.check_free(wish, change.identity)
 
     def _free_id(self, change: Change, wanted: str) -> str:
         if not wanted:

@@ -46,7 +46,10 @@ class Statuses:
         if certificates:
             shown = [_certificate(known, self._owner(known)) for known in certificates]
             status |= {"certificate": shown[0], "certificates": shown}
-        return status | _quarantine(virtual_host) | self._left_out(deployment, stored)
+        status |= _quarantine(virtual_host) | self._left_out(deployment, stored)
+        contested = self._registry.table().contested
+        kept = sorted(host + path for (host, path), owner in contested.items() if owner == name)
+        return status | ({"contested": kept} if kept else {})
 
     def virtual_hosts(self, identity: Identity) -> list[dict[str, Any]]:
         """Every site, served or left out, of deployments that somebody may read."""

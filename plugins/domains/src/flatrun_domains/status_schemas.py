@@ -51,6 +51,10 @@ class ProxyStatus(Schema):
     quarantined = fields.Boolean(metadata={"description": "The proxy refuses it and serves the others"})
     quarantine_reason = fields.String()
     left_out = fields.List(fields.Nested(LeftOutEntry))
+    contested = fields.List(
+        fields.String(),
+        metadata={"description": "Hosts and paths that another one's file names too; they stay this one's"},
+    )
 
 
 class ProxyStatusAnswer(Schema):
