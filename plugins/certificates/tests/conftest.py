@@ -17,6 +17,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 from flask import Flask
 
 from flatrun_certificates import plugin
+from flatrun_certificates.issuers import ISSUERS
 from flatrun_core import HOOK_API, PluginContext, PluginInfo, ServiceKey, hookimpl
 from flatrun_core.ports.auth import RecordedEvent, RecordedOutcome, RecordedRequest
 from flatrun_core.ports.certificates import (
@@ -370,6 +371,20 @@ def make_bench(flatrun_app: Callable[..., Flask], flatrun_client: Any, tmp_path:
 @pytest.fixture
 def bench(make_bench: MakeBench) -> Bench:
     return make_bench()
+
+
+@pytest.fixture
+def certbot_bench(make_bench: MakeBench) -> MakeBench:
+    """Return a function that makes panels whose certbot is the fake; their proxy runs."""
+
+    def make(settings: Mapping[str, Any] | None = None) -> Bench:
+        bench = make_bench({"certificates.issuer": "certbot", **(settings or {})})
+        bench.proxy.http = (("127.0.0.1", 9),)
+        bench.issuer.name = "certbot"
+        bench.service(ISSUERS)._found["certbot"] = bench.issuer
+        return bench
+
+    return make
 
 
 @pytest.fixture

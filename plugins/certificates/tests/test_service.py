@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from flatrun_certificates import handshake
-from flatrun_certificates.issuance import ISSUANCE
 from flatrun_certificates.paths import PLACES
 from flatrun_certificates.preflight import Finding, Preflight
 from flatrun_certificates.state import STATES
@@ -246,28 +245,14 @@ def worries(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     return looked
 
 
-@pytest.fixture
-def certbot_bench(make_bench: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return a function that makes a panel with a mode of looking; its certbot is the fake."""
-
-    def make(mode: str) -> Any:
-        bench = make_bench({"certbot.preflight": mode, "certificates.issuer": "certbot"})
-        issuers = bench.service(ISSUANCE).issuers
-        bench.issuer.name = "certbot"
-        issuers._found["certbot"] = bench.issuer
-        return bench
-
-    return make
-
-
 def test_a_warning_goes_on_and_stays_with_the_certificate(certbot_bench: Any, worries: Any) -> None:
-    bench = certbot_bench("warn")
+    bench = certbot_bench({"certbot.preflight": "warn"})
     bench.certificates.ensure(["a.example.com"])
     assert bench.one("a.example.com")["warnings"] == ["The name does not lead here."]
 
 
 def test_what_is_required_is_not_asked_for_without_it(certbot_bench: Any, worries: Any) -> None:
-    bench = certbot_bench("require")
+    bench = certbot_bench({"certbot.preflight": "require"})
     answer = bench.admin.post("/api/certificates", json={"domain": "a.example.com"})
     assert (answer.status_code, answer.get_json()["code"]) == (409, "PREFLIGHT_FAILED")
     assert answer.get_json()["error"] == "The name does not lead here."
@@ -275,14 +260,14 @@ def test_what_is_required_is_not_asked_for_without_it(certbot_bench: Any, worrie
 
 
 def test_nobody_looks_where_that_is_off(certbot_bench: Any, worries: Any) -> None:
-    bench = certbot_bench("off")
+    bench = certbot_bench({"certbot.preflight": "off"})
     bench.certificates.ensure(["a.example.com"])
     assert bench.certificates.advice(["a.example.com"]) == ()
     assert worries == []
 
 
 def test_advice_just_given_is_not_looked_for_again(certbot_bench: Any, worries: Any) -> None:
-    bench = certbot_bench("warn")
+    bench = certbot_bench({"certbot.preflight": "warn"})
     assert bench.certificates.advice(["a.example.com"]) == ["The name does not lead here."]
     bench.certificates.ensure(["a.example.com"])
     bench.certificates.ensure(["b.example.com"])

@@ -37,7 +37,7 @@ class Certificates(MethodView):
 
     @access("certificates:write", action="certificates.request", resource="certificate")
     @blp.arguments(CertificateRequestSchema)
-    @blp.raises(409, 429, 500, 504)
+    @blp.raises(409, 429, 500, 503, 504)
     @blp.response(201, CertificateRequestAnswer)
     def post(self, body: dict[str, Any]) -> dict[str, Any]:
         """Ask the authority for a certificate, and serve it; one that is good already is kept.
@@ -57,7 +57,7 @@ class RenewDue(MethodView):
     """Everything that is due."""
 
     @access("certificates:write", action="certificates.renew", resource="certificate")
-    @blp.raises(500)
+    @blp.raises(500, 503)
     @blp.response(200, RenewalAnswer)
     def post(self) -> dict[str, Any]:
         """Renew the certificates that are due, of deployments you can change; may take minutes."""
@@ -91,7 +91,7 @@ class RenewOne(MethodView):
     """A new one of the same names."""
 
     @access("certificates:write", action="certificates.renew", resource="certificate")
-    @blp.raises(400, 404, 500)
+    @blp.raises(400, 404, 500, 503)
     @blp.response(200, RenewOneAnswer)
     def post(self, domain: str) -> dict[str, Any]:
         """Renew a certificate at once, due or not; may take minutes."""
@@ -120,7 +120,7 @@ class RenewDeployment(MethodView):
     """New ones for a deployment."""
 
     @access("certificates:write", level=Level.WRITE, action="certificates.renew", resource="certificate")
-    @blp.raises(400, 404, 500)
+    @blp.raises(400, 404, 500, 503)
     @blp.response(200, DeploymentRenewalAnswer)
     def post(self, name: str) -> dict[str, Any]:
         """Renew the certificates of a deployment at once, due or not; may take minutes."""

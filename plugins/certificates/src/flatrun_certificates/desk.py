@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from flatrun_certificates.answers import certificate_object
-from flatrun_certificates.errors import InUse
+from flatrun_certificates.errors import InUse, ProxyDown
 from flatrun_certificates.faults import tail
 from flatrun_certificates.lineages import Lineage
 from flatrun_certificates.renewal import RENEWALS, SERVICE, Outcome, Renewals
@@ -97,6 +97,7 @@ class Desk:
         outcomes = self._renewed(chosen)
         result = _summary(outcomes)
         if outcomes and not result["renewed"]:
+            _raise_if_down(outcomes, result=result)
             raise Failed(
                 f"No certificate could be renewed. {outcomes[0].error}", code="CERTBOT_FAILED", result=result
             )
@@ -110,6 +111,7 @@ class Desk:
             raise _absent()
         outcome = self._renewed([certificate])[0]
         if not outcome.success:
+            _raise_if_down([outcome])
             raise Failed(outcome.message, code="CERTBOT_FAILED", result=_result(outcome))
         return _result(outcome)
 
@@ -121,6 +123,7 @@ class Desk:
         usage = self.service.usage()
         chosen = [one for one in self.service.all() if usage.owners(one.domains) == [name]]
         outcomes = self._renewed(chosen)
+        _raise_if_down(outcomes)
         return {
             "results": [_result(one) for one in outcomes],
             "success": all(one.success for one in outcomes),
@@ -163,6 +166,12 @@ def _need(identity: Identity, level: Level, owners: Sequence[str]) -> None:
 
 def _absent() -> NotFound:
     return NotFound("Certificate not found", code="CERTIFICATE_NOT_FOUND")
+
+
+def _raise_if_down(outcomes: Sequence[Outcome], **details: Any) -> None:
+    """Raise ``ProxyDown`` when that alone is why nothing was renewed."""
+    if outcomes and all(one.proxy_down for one in outcomes):
+        raise ProxyDown(**details)
 
 
 def _result(outcome: Outcome) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from flatrun_certificates.faults import Fault, sentence, tail
-from flatrun_core import Conflict, Failed, FlatrunError, RateLimited, TimedOut
+from flatrun_core import Conflict, Failed, FlatrunError, RateLimited, TimedOut, Unavailable
 
 
 class NotIssued(Failed):
@@ -51,6 +51,19 @@ class NotReady(Conflict):
     """409 ``PREFLIGHT_FAILED``: what was seen before the authority would have been asked."""
 
     code = "PREFLIGHT_FAILED"
+
+
+class ProxyDown(Unavailable):
+    """503 ``NGINX_NOT_RUNNING``: the authority would fetch its proof from a proxy that does not run."""
+
+    code = "NGINX_NOT_RUNNING"
+
+    def __init__(self, **details: Any) -> None:
+        super().__init__(
+            "The proxy does not run, and the authority fetches its proof from it: start it (`flatrun doctor` "
+            "says what keeps it from running), then ask again",
+            **details,
+        )
 
 
 def fault_of(error: BaseException) -> Fault:

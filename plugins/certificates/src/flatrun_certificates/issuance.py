@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from flatrun_certificates.errors import NotReady, TooMany, fault_of
+from flatrun_certificates.errors import NotReady, ProxyDown, TooMany, fault_of
 from flatrun_certificates.faults import Fault
 from flatrun_certificates.issuers import ISSUERS, Issuers
 from flatrun_certificates.paths import PLACES, Places
@@ -15,7 +15,7 @@ from flatrun_certificates.renewal_info import authority_caa_names
 from flatrun_certificates.settings import CertbotSettings
 from flatrun_certificates.state import STATES, States
 from flatrun_certificates.store import Store
-from flatrun_core import Failed, Invalid, PluginContext, ServiceKey
+from flatrun_core import Failed, FlatrunError, Invalid, PluginContext, ServiceKey
 from flatrun_core.ports.certificates import (
     DNS_RECORDS,
     Certificate,
@@ -71,10 +71,12 @@ class Issuance:
         """Get a certificate, in this thread's turn.
 
         ``enough`` answers when the turn has come whether it is still needed. Raises ``Invalid`` for a
-        setting, ``TooMany`` when the authority asked to wait, ``NotReady``, ``Failed`` or
-        ``TimedOut``; what failed is written down.
+        setting, ``ProxyDown`` without asking, ``TooMany`` when the authority asked to wait,
+        ``NotReady``, ``Failed`` or ``TimedOut``; of these what failed is written down.
         """
         self.check_settings(wanted.hosts)
+        if self.by_http(wanted) and self.proxy_is_down():
+            raise ProxyDown
         locks = self._ctx.services.get(LOCKS)
         with locks.hold("certificate", wait=WAIT_FOR_TURN):
             found = enough()
@@ -108,6 +110,27 @@ class Issuance:
                     f"A certificate for {host} is proven by DNS, and no plugin can change the zone of "
                     f"{host.removeprefix('*.')}: set up a DNS provider for it, or name the hosts one by one"
                 )
+
+    def by_http(self, wanted: Wanted) -> bool:
+        """Whether the authority would fetch a proof from the proxy."""
+        if self.issuers.current().name != "certbot":
+            return False
+        if not wanted.renewal:
+            return not self._proven_by_dns(wanted.hosts)
+        lineage = self.store.lineage(wanted.name)
+        return lineage is not None and lineage.authenticator == "webroot"
+
+    def proxy_is_down(self) -> bool:
+        """Whether a proxy is active and does not run."""
+        proxy = self._ctx.services.get(PROXY)
+        if proxy.endpoints().http:
+            return False
+        try:
+            applied = proxy.apply()
+        except FlatrunError:
+            # One that cannot be given its sites is there, and answers nowhere.
+            return True
+        return not (applied.skipped or proxy.endpoints().http)
 
     @property
     def settings(self) -> CertbotSettings:

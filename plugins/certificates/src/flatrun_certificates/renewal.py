@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from flatrun_certificates import remarks, renewal_info
 from flatrun_certificates.due import every
-from flatrun_certificates.errors import fault_of
+from flatrun_certificates.errors import ProxyDown, fault_of
 from flatrun_certificates.faults import tail
 from flatrun_certificates.issuance import Had, Wanted, refuse_while_waiting
 from flatrun_certificates.lineages import Lineage
@@ -34,6 +34,7 @@ class Outcome:
     certificate: Certificate | None
     message: str
     error: str = ""
+    proxy_down: bool = False
 
     @property
     def success(self) -> bool:
@@ -62,7 +63,7 @@ class Renewals:
             for one in self.service.all()
             if one.due and one.auto_renew and not self.service.states.of(one.name).waiting(moment)
         ]
-        outcomes = self.renew(chosen, actor=SYSTEM.actor)
+        outcomes = self.renew(self._possible(chosen), actor=SYSTEM.actor)
         published = self._retry_missing(moment)
         self._look_at_served()
         self._say_what_is_late()
@@ -151,12 +152,33 @@ class Renewals:
         except Exception as exc:
             if not fault_of(exc).kind:
                 self._ctx.log.debug("the renewal of '%s' failed", certificate.name, exc_info=True)
-            outcome = Outcome(certificate.name, None, str(exc), error=fault_of(exc).reason)
+            outcome = Outcome(
+                certificate.name, None, str(exc), fault_of(exc).reason, isinstance(exc, ProxyDown)
+            )
         if actor is not None:
             self._write(certificate, outcome, actor)
         return outcome
 
+    def _possible(self, chosen: Sequence[Certificate]) -> Sequence[Certificate]:
+        """Those that can be proven now: without a running proxy, the authority would find nothing."""
+        issuance = self.service.issuance
+        if not chosen or not issuance.proxy_is_down():
+            return chosen
+        possible = [one for one in chosen if not issuance.by_http(self._wanted(one))]
+        if len(possible) < len(chosen):
+            self._ctx.log.warning(
+                "the proxy does not run: certificates wait with their renewal until it does"
+            )
+        return possible
+
     def _again(self, certificate: Certificate) -> Had:
+        return self.service.issuance.attempt(
+            self._wanted(certificate),
+            is_due=lambda one: self.service.plan(one).due,
+            enough=lambda: self._renewed_meanwhile(certificate),
+        )
+
+    def _wanted(self, certificate: Certificate) -> Wanted:
         usage = self.service.usage()
         lineage = self.service.store.need(certificate.name)
         hosts = certificate.domains
@@ -164,16 +186,12 @@ class Renewals:
             hosts = usage.together(certificate.name)
         renewal = not self.service.reissues(lineage, certificate, hosts)
         owners = usage.owners(certificate.domains)
-        return self.service.issuance.attempt(
-            Wanted(
-                name=certificate.name,
-                hosts=certificate.domains if renewal else hosts,
-                deployment=owners[0] if owners else None,
-                force=True,
-                renewal=renewal,
-            ),
-            is_due=lambda one: self.service.plan(one).due,
-            enough=lambda: self._renewed_meanwhile(certificate),
+        return Wanted(
+            name=certificate.name,
+            hosts=certificate.domains if renewal else hosts,
+            deployment=owners[0] if owners else None,
+            force=True,
+            renewal=renewal,
         )
 
     def _renewed_meanwhile(self, certificate: Certificate) -> Had | None:
