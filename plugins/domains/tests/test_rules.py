@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flatrun_core.ports.deployments import Deployment, Service
+from flatrun_core.site_rules import check_path
 from flatrun_domains import rules
 from flatrun_domains.entries import Entry, checked, from_json, read, to_json
 from flatrun_domains.table import build
@@ -18,7 +19,7 @@ LABEL = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True).filt
 )
 HOST = st.tuples(LABEL, st.sampled_from(["example", "example.com"])).map(".".join)
 SIGNS = "abcXYZ019._~!*+,=:@&-"
-PART = st.text(SIGNS, min_size=1, max_size=8).filter(lambda part: part not in (".", ".."))
+PART = st.text(SIGNS, min_size=1, max_size=8).filter(lambda part: part.strip("."))
 PATH = st.lists(PART, max_size=4).map(lambda parts: "/" + "/".join(parts))
 # What means something to a shell, to nginx or to a reader of addresses.
 HARMFUL = set(" \t\r\n\0;{}\"'`$\\%#?|<>()[]^")
@@ -45,6 +46,7 @@ def test_whatever_is_taken_as_a_path_is_harmless(text: str) -> None:
     assert "//" not in known
     assert not {".", ".."} & set(known.split("/"))
     assert rules.path(known) == known
+    check_path(known)
 
 
 @given(st.text() | st.text("ab.-_*;:{} $\n1", max_size=20))
@@ -66,6 +68,12 @@ def test_whatever_is_taken_as_a_size_is_a_number_of_bytes(text: str) -> None:
     except ValueError:
         return
     assert 0 <= known < 1 << 64
+
+
+@pytest.mark.parametrize("text", ["/...", "/a/..../b", "//", "/a b"])
+def test_a_path_that_is_refused_is_told_what_paths_are(text: str) -> None:
+    with pytest.raises(ValueError, match=r"no part of it may be empty or of dots alone$"):
+        rules.path(text)
 
 
 @pytest.mark.parametrize(

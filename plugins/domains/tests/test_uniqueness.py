@@ -190,8 +190,20 @@ def test_two_services_of_one_name_on_the_network_are_told_apart(two: Any) -> Non
 
 
 def test_a_name_that_the_proxy_keeps_has_no_domains(bench: Any) -> None:
-    bench.create("default")
+    (bench.root / "default").mkdir()
+    (bench.root / "default" / "docker-compose.yml").write_text(COMPOSE)
     bench.refused(400, "RESERVED_NAME", "POST", PATH.format("default"), domain="d.example")
     bench.write("networking: {expose: true}\ndomains: [{domain: d.example}]\n", "default")
     bench.look()
     assert bench.proxy.sites == {}
+
+
+@pytest.mark.parametrize("name", ["nginx", "default", "00-flatrun-x"])
+def test_a_name_that_the_proxy_keeps_is_refused_whether_it_is_there_or_not(bench: Any, name: str) -> None:
+    for _ in range(2):
+        bench.refused(400, "RESERVED_NAME", "POST", "/api/deployments", name=name, compose=COMPOSE)
+        bench.refused(400, "RESERVED_NAME", "POST", f"/api/proxy/setup/{name}")
+        bench.refused(400, "RESERVED_NAME", "POST", f"/api/proxy/setup/{name}", domain="d.example")
+        (bench.root / name).mkdir(exist_ok=True)
+        (bench.root / name / "docker-compose.yml").write_text(COMPOSE)
+    assert not (bench.root / name / "service.yml").exists()

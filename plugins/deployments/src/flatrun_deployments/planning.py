@@ -75,7 +75,9 @@ def plan(
     ``kept_env`` is the environment of a removed deployment whose folder is taken over: what was
     generated then is not generated anew, because its data know it. ``network`` is the proxy's.
     """
-    asked = _routed(ctx, new.name, _asked_metadata(new))
+    routes = ctx.services.find(ROUTES)
+    asked = _asked_metadata(new)
+    asked = dict(routes.plan(new.name, asked)) if routes is not None else _named(asked)
     env = {**kept_env, **new.env}
     render = _template(ctx, new, asked)
     rendered = render(env) if render is not None else Rendered(compose="")
@@ -145,23 +147,25 @@ def _template(
 def _asked_metadata(new: NewDeployment) -> dict[str, Any]:
     asked = service_yml.from_request(new.metadata)
     networking = dict(asked.get("networking") or {})
-    if networking.get("domain"):
-        networking["domain"] = _host("metadata.networking.domain", networking["domain"])
     if new.port is not None:
         networking["host_port"] = new.port
     if networking:
         asked["networking"] = networking
-    if asked.get("domains"):
-        asked["domains"] = [_domain(entry) for entry in asked["domains"]]
     credential = new.options.get("registry_credential")
     if isinstance(credential, Mapping) and credential.get("credential_id"):
         asked["credential_id"] = str(credential["credential_id"])
     return asked
 
 
-def _routed(ctx: PluginContext, name: str, asked: dict[str, Any]) -> dict[str, Any]:
-    routes = ctx.services.find(ROUTES)
-    return dict(routes.plan(name, asked)) if routes is not None else asked
+def _named(asked: dict[str, Any]) -> dict[str, Any]:
+    """The metadata with names of hosts as they are kept, where no plugin plans routes."""
+    networking = asked.get("networking") or {}
+    if networking.get("domain"):
+        domain = _host("metadata.networking.domain", networking["domain"])
+        asked["networking"] = {**networking, "domain": domain}
+    if asked.get("domains"):
+        asked["domains"] = [_domain(entry) for entry in asked["domains"]]
+    return asked
 
 
 def _domain(entry: Mapping[str, Any]) -> dict[str, Any]:

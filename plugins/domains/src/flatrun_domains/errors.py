@@ -43,7 +43,7 @@ def unreadable(name: str, problem: str) -> Conflict:
 def reserved(name: str) -> Invalid:
     """400 ``RESERVED_NAME``: the deployment's name is that of a file of the proxy's own."""
     return Invalid(
-        f"A deployment called '{name}' cannot have domains; the proxy keeps the name for itself",
+        f"No deployment called '{name}' can be created or have domains; the proxy keeps the name for itself",
         code="RESERVED_NAME",
     )
 

@@ -26,14 +26,17 @@ class RouteService:
 
     def plan(self, name: str, metadata: Mapping[str, Any]) -> Mapping[str, Any]:
         """What ``service.yml`` of a creation holds; raises ``Invalid`` for an entry that cannot be."""
+        if rules.is_reserved(name):
+            raise errors.reserved(name)
         networking = dict(metadata.get("networking") or {})
+        if networking.get("domain"):
+            networking["domain"] = _host(networking["domain"])
+            metadata = {**metadata, "networking": networking}
         entries = [dict(entry) for entry in metadata.get("domains") or ()]
         if not entries and networking.get("expose") and not networking.get("domain"):
             entries = self._generated()
         if not entries:
             return metadata
-        if rules.is_reserved(name):
-            raise errors.reserved(name)
         planned: list[dict[str, Any]] = []
         for entry in entries:
             planned.append(_planned(entry, networking, metadata.get("ssl") or {}, planned))
@@ -95,6 +98,13 @@ class RouteService:
         label = self._registry.free_label()
         ssl = {"enabled": settings.auto_ssl, "auto_cert": settings.auto_ssl}
         return [{"domain": f"{label}.{settings.default_domain}", "ssl": ssl}]
+
+
+def _host(domain: object) -> str:
+    try:
+        return rules.host(str(domain))
+    except ValueError as exc:
+        raise Invalid(f"metadata.networking.domain: {exc}") from exc
 
 
 def _planned(

@@ -3,21 +3,22 @@
 import re
 from typing import Final
 
-from flatrun_core import fields
-from flatrun_core.ports.proxy import PANEL
+import idna
 
-MAX_PATH: Final = 255
+from flatrun_core import Invalid, fields
+from flatrun_core.ports.proxy import PANEL
+from flatrun_core.site_rules import MAX_PATH, check_path
+
 # An authority takes a hundred names for one certificate, the primary among them.
 MAX_ALIASES: Final = 99
 MAX_TIMEOUT: Final = 86400
 ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 CHALLENGES: Final = "/.well-known/acme-challenge"
 
-_PATH: Final = re.compile(r"/[A-Za-z0-9._~!*+,=:@&/-]*")
 _SERVICE: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _SIZE: Final = re.compile(r"([0-9]{1,10})([kmg]?)", re.IGNORECASE)
 _UNITS: Final = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
-_RESERVED: Final = re.compile(r"default|rate_limits|blocked_ips|00-flatrun.*")
+_RESERVED: Final = re.compile(r"nginx|default|rate_limits|blocked_ips|00-flatrun.*")
 
 
 def entry_id(text: str) -> str:
@@ -28,8 +29,14 @@ def entry_id(text: str) -> str:
 
 
 def host(text: str) -> str:
-    """A host name: lower case, no trailing dot, ASCII."""
+    """A host name: lower case, no trailing dot, ASCII.
+
+    Letters of another width and case are taken as what they look like; signs that nobody sees are
+    refused, as IDNA would drop them and make another name of what somebody copied.
+    """
     try:
+        if not text.isascii() and not all(map(idna.uts46_remap, text)):
+            raise ValueError("it has invisible signs")
         return fields.host_name(text)
     except (ValueError, UnicodeError) as exc:
         raise ValueError("it is not a domain name") from exc
@@ -40,12 +47,15 @@ def path(text: str) -> str:
     known = text.rstrip("/") or "/"
     if not text:
         return "/"
-    if len(text) > MAX_PATH or not _PATH.fullmatch(text):
+    try:
+        if len(text) > MAX_PATH or text.endswith("//"):
+            raise Invalid("too long, or with an empty part")
+        check_path(known)
+    except Invalid as exc:
         raise ValueError(
-            f"it has to begin with / and to hold only letters, digits and ._~!*+,=:@&/- ({MAX_PATH} at most)"
-        )
-    if "//" in text or {".", ".."} & set(text.split("/")):
-        raise ValueError("it has an empty part, or one that is . or ..")
+            f"it has to begin with / and hold only letters, digits and ._~!*+,=:@&/- ({MAX_PATH} at most), "
+            "and no part of it may be empty or of dots alone"
+        ) from exc
     if known == CHALLENGES or known.startswith(CHALLENGES + "/"):
         raise ValueError(f"{CHALLENGES} belongs to certificate authorities")
     return known

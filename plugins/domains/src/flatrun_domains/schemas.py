@@ -7,6 +7,7 @@ from marshmallow import Schema
 
 from flatrun_core import InputSchema, fields
 from flatrun_domains import rules
+from flatrun_domains.names import DomainName
 from flatrun_domains.requests import SPELLINGS
 
 SERVICE = {"description": "Compose service; the primary one unless sent", "example": "web"}
@@ -56,7 +57,7 @@ class _EntryBody(InputSchema):
     max_body_size = fields.String(allow_none=True, validate=_by(rules.size), metadata=BODY)
     ssl = fields.Nested(DomainSslBody, allow_none=True)
     aliases = fields.List(
-        fields.HostName(), allow_none=True, validate=fields.Length(max=rules.MAX_ALIASES), metadata=ALIASES
+        DomainName(), allow_none=True, validate=fields.Length(max=rules.MAX_ALIASES), metadata=ALIASES
     )
 
     @fields.validates_schema
@@ -85,19 +86,19 @@ class NewDomain(_EntryBody):
             "example": "primary",
         },
     )
-    domain = fields.HostName(required=True, metadata=DOMAIN)
+    domain = DomainName(required=True, metadata=DOMAIN)
 
 
 class ChangedDomain(_EntryBody):
     """A domain to be changed: what is not sent stays."""
 
-    domain = fields.HostName(metadata=DOMAIN)
+    domain = DomainName(metadata=DOMAIN)
 
 
 class ProxySetupBody(InputSchema):
     """How a deployment is exposed; everything is optional."""
 
-    domain = fields.HostName(allow_none=True, metadata=DOMAIN)
+    domain = DomainName(allow_none=True, metadata=DOMAIN)
     port = fields.Port(allow_none=True, metadata=PORT)
     ssl = fields.Boolean(allow_none=True, metadata={"description": "Serve it by TLS", "example": True})
 

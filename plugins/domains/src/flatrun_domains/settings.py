@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from flatrun_core import SettingsSchema, fields
+from flatrun_domains.names import DomainName
 
 STYLES: Final = ("words", "hex", "short")
 
@@ -25,7 +26,7 @@ class DomainSettingsSchema(SettingsSchema):
 
     dataclass: ClassVar[type] = DomainSettings
 
-    default_domain = fields.HostName(
+    default_domain = DomainName(
         blank=True, metadata={"description": "Domain below which subdomains are generated."}
     )
     auto_subdomain = fields.Boolean(
@@ -36,7 +37,7 @@ class DomainSettingsSchema(SettingsSchema):
         validate=fields.OneOf(STYLES),
         metadata={"description": "How generated subdomains look: `words`, `hex` or `short`."},
     )
-    panel_domain = fields.HostName(
+    panel_domain = DomainName(
         blank=True, metadata={"description": "Domain of the panel itself; empty: it has none."}
     )
     panel_ssl = fields.Boolean(metadata={"description": "Whether the panel's domain gets a certificate."})
