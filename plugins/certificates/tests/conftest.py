@@ -340,8 +340,8 @@ class Parts:
         self.domains.offers[ROUTES] = self.routes
         self.dns.offers[DNS_RECORDS] = self.records
 
-    def plugins(self) -> list[Any]:
-        return [plugin, self.other, self.domains, self.dns]
+    def plugins(self, *, dns: bool) -> list[Any]:
+        return [plugin, self.other, self.domains, *([self.dns] if dns else [])]
 
 
 MakeBench = Callable[..., Bench]
@@ -351,7 +351,7 @@ MakeBench = Callable[..., Bench]
 def make_bench(flatrun_app: Callable[..., Flask], flatrun_client: Any, tmp_path: Path) -> MakeBench:
     """Return a function that makes panels with more settings, which ask the fake issuer."""
 
-    def make(settings: Mapping[str, Any] | None = None, **more: Any) -> Bench:
+    def make(settings: Mapping[str, Any] | None = None, *, dns: bool = True, **more: Any) -> Bench:
         parts = Parts()
         chosen = {
             "certificates.issuer": "fake",
@@ -362,7 +362,7 @@ def make_bench(flatrun_app: Callable[..., Flask], flatrun_client: Any, tmp_path:
         }
         if "config" in more:
             chosen = dict(settings or {})
-        app = flatrun_app(plugins=parts.plugins(), settings=chosen, **more)
+        app = flatrun_app(plugins=parts.plugins(dns=dns), settings=chosen, **more)
         return Bench(app, flatrun_client(app), tmp_path / "deployments", parts)
 
     return make

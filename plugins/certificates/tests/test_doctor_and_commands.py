@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -62,6 +63,15 @@ def test_doctor_finds_damage_and_names_a_few_only(bench: Any) -> None:
     assert finding.status == "warning"
     assert finding.message.count("the key is damaged") == 3
     assert finding.message.endswith("and 2 more")
+
+
+@pytest.mark.parametrize("dns", [True, False])
+def test_doctor_finds_settings_that_cannot_work(make_bench: Any, tmp_path: Path, dns: bool) -> None:
+    settings = {"certbot.ca_file": str(tmp_path / "gone.pem"), "certbot.dns_provider": "acme-dns"}
+    finding = found(make_bench(settings, dns=dns))
+    assert finding.status == "warning"
+    assert f"certbot.ca_file: {tmp_path / 'gone.pem'} cannot be read" in finding.message
+    assert ("certbot.dns_provider names 'acme-dns'" in finding.message) is not dns
 
 
 class Api:

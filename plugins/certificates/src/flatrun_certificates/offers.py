@@ -13,10 +13,12 @@ from flatrun_certificates.service import CertificateService
 from flatrun_certificates.settings import CertbotSettings, CertificatesSettings
 from flatrun_certificates.state import STATES, States
 from flatrun_certificates.store import Store
+from flatrun_certificates.trust import TRUST, Trust
 from flatrun_core import PluginContext
 from flatrun_core.db import now
 from flatrun_core.ports.certificates import CERTIFICATES, DNS_RECORDS
 from flatrun_core.ports.programs import PROGRAMS
+from flatrun_core.ports.settings import SettingsChange
 from flatrun_core.ports.storage import DATABASE
 
 
@@ -28,6 +30,7 @@ def offer_all(ctx: PluginContext) -> None:
         STORE,
         lambda: Store(get(PLACES).folders, lambda: ctx.settings(CertbotSettings).auto_renewal_enabled, now),
     )
+    provide(TRUST, Trust)
     provide(STATES, lambda: States(get(DATABASE)))
     provide(ISSUERS, lambda: _issuers(ctx))
     provide(ISSUANCE, lambda: Issuance(ctx))
@@ -36,6 +39,12 @@ def offer_all(ctx: PluginContext) -> None:
     provide(RENEWALS, lambda: Renewals(ctx))
     provide(BACKGROUND, lambda: Background(ctx))
     provide(DESK, lambda: Desk(ctx))
+
+
+def take_effect(ctx: PluginContext, change: SettingsChange) -> None:
+    """Use what was changed, or raise ``Invalid``."""
+    ctx.services.get(TRUST).check(change)
+    ctx.services.get(PLACES).forget()
 
 
 def commands() -> Sequence[object]:

@@ -6,8 +6,7 @@ from types import ModuleType
 from flatrun_certificates import background, hookspecs, models
 from flatrun_certificates.blueprint import blp
 from flatrun_certificates.checks import checks
-from flatrun_certificates.offers import commands, offer_all
-from flatrun_certificates.paths import PLACES
+from flatrun_certificates.offers import commands, offer_all, take_effect
 from flatrun_certificates.permissions import PERMISSIONS
 from flatrun_certificates.renewal import SERVICE
 from flatrun_certificates.settings import CertbotSchema, CertificatesSchema
@@ -15,7 +14,7 @@ from flatrun_core import HOOK_API, Blueprint, Check, PluginContext, PluginInfo, 
 from flatrun_core.ports.auth import Permission
 from flatrun_core.ports.deployments import DomainsChanged
 from flatrun_core.ports.scheduling import JobKind, Timer
-from flatrun_core.ports.settings import SettingsGroup
+from flatrun_core.ports.settings import SettingsChange, SettingsGroup
 
 PLUGIN = PluginInfo(
     slug="certificates",
@@ -53,14 +52,14 @@ def flatrun_register_settings() -> Sequence[SettingsGroup]:
 
 
 @hookimpl
-def flatrun_apply_settings(ctx: PluginContext) -> None:
-    """Folders may be others."""
-    ctx.services.get(PLACES).forget()
+def flatrun_apply_settings(ctx: PluginContext, change: SettingsChange) -> None:
+    """Folders may be others, and so may the file that vouches for the authority."""
+    take_effect(ctx, change)
 
 
 @hookimpl
 def flatrun_register_permissions() -> Sequence[Permission]:
-    """Who may see, ask for and delete certificates."""
+    """Who may do what."""
     return PERMISSIONS
 
 

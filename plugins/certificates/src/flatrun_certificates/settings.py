@@ -70,6 +70,11 @@ def _line(value: str) -> None:
         raise fields.ValidationError("Must be printable ASCII text on one line.")
 
 
+def _no_option(value: str) -> None:
+    if value.startswith("-"):
+        raise fields.ValidationError("Must not begin with a dash.")
+
+
 def _resolver(value: str) -> None:
     host, colon, port = value.rpartition(":") if value.count(":") == 1 or "]:" in value else (value, "", "")
     if not value:
@@ -90,6 +95,7 @@ class CertbotSchema(SettingsSchema):
     enabled = fields.Boolean(metadata={"description": "Renew certificates in the background."})
     email = fields.Email(
         blank=True,
+        validate=_no_option,
         metadata={"description": "Address the authority writes to; needed to ask for certificates."},
     )
     staging = fields.Boolean(
@@ -117,7 +123,7 @@ class CertbotSchema(SettingsSchema):
         },
     )
     dns_provider = fields.String(
-        validate=[_line, fields.Length(max=64)],
+        validate=[_line, _no_option, fields.Length(max=64)],
         metadata={
             "description": "Name of a DNS provider that proves all names in its zones; empty: wildcards only."
         },
