@@ -284,6 +284,29 @@ def test_others_certificates_are_neither_seen_nor_touched(bench: Any, reader: An
     assert renewed == ["a.example.com", "free.example.com"]
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [("PATCH", "/auto-renew", {}), ("PATCH", "/auto-renew", {"auto_renew": "maybe"}),
+     ("DELETE", "?force=maybe", None)],
+)  # fmt: skip
+def test_who_has_no_access_learns_nothing_of_the_body(
+    bench: Any, reader: Any, method: str, path: str, body: Any
+) -> None:
+    bench.routes.add("shop", "b.example.com")
+    bench.lineages.add("b.example.com")
+    bench.lineages.add("free.example.com")
+    for grants, name, expected in (
+        ({"blog": Level.WRITE}, "b.example.com", 403),
+        ({"shop": Level.READ}, "b.example.com", 403),
+        ({"shop": Level.WRITE}, "b.example.com", 400),
+        ({}, "free.example.com", 400),
+    ):
+        client = reader([READ, WRITE, DELETE], grants)
+        answer = client.open(method, f"/api/certificates/{name}{path}", json=body)
+        assert answer.status_code == expected, (grants, name, answer.get_json())
+    assert reader([READ], {}).open(method, f"/api/certificates/free.example.com{path}").status_code == 403
+
+
 def test_reading_a_deployment_is_not_enough_to_change_its_certificates(bench: Any, reader: Any) -> None:
     bench.routes.add("blog", "a.example.com")
     bench.lineages.add("a.example.com")
@@ -298,7 +321,7 @@ def test_reading_a_deployment_is_not_enough_to_change_its_certificates(bench: An
     [
         ("POST", "/api/certificates", "certificates.request", "new.example.com"),
         ("POST", "/api/certificates/renew", "certificates.renew", ""),
-        ("POST", "/api/certificates/a.example.com/renew", "certificates.renew", "a.example.com"),
+        ("POST", "/api/certificates/a.example.com/renew", "certificates.renew_one", "a.example.com"),
         ("PATCH", "/api/certificates/a.example.com/auto-renew", "certificates.auto_renew", "a.example.com"),
         ("DELETE", "/api/certificates/a.example.com", "certificates.delete", "a.example.com"),
     ],
@@ -312,3 +335,10 @@ def test_what_changes_something_is_recorded(
     request, outcome = bench.notebook.finished[0]
     assert (request.action, request.resource_type) == (action, "certificate")
     assert (outcome.resource_id or request.resource_id) == resource
+
+
+def test_the_renewal_of_a_deployment_is_recorded_as_the_deployments(bench: Any) -> None:
+    assert bench.admin.post("/api/deployments/blog/certificates/renew").status_code == 200
+    request, _ = bench.notebook.finished[0]
+    recorded = (request.action, request.resource_type, request.resource_id)
+    assert recorded == ("certificates.renew_deployment", "deployment", "blog")

@@ -35,6 +35,12 @@ class Desk:
         """What renews them."""
         return self._ctx.services.get(RENEWALS)
 
+    def admit(self, identity: Identity, name: str, level: Level) -> str | None:
+        """Raise 403 ``DEPLOYMENT_FORBIDDEN`` unless one may touch it; a deployment it belongs to."""
+        owners = self._owners(name, self.service.store.lineage(name))
+        _need(identity, level, owners)
+        return owners[0] if owners else None
+
     def all(self, identity: Identity) -> list[dict[str, Any]]:
         """The certificates that somebody may see, by name."""
         usage = self.service.usage()
@@ -141,13 +147,15 @@ class Desk:
 
     def _lineage(self, identity: Identity, name: str, level: Level) -> Lineage:
         """The lineage of a name; who may not touch the deployment it belongs to learns nothing of it."""
-        usage = self.service.usage()
         lineage = self.service.store.lineage(name)
-        domains = _domains(lineage) if lineage is not None else ()
-        _need(identity, level, usage.owners([*domains, name]))
+        _need(identity, level, self._owners(name, lineage))
         if lineage is None:
             raise _absent()
         return lineage
+
+    def _owners(self, name: str, lineage: Lineage | None) -> Sequence[str]:
+        domains = _domains(lineage) if lineage is not None else ()
+        return self.service.usage().owners([*domains, name])
 
 
 def _domains(lineage: Lineage) -> Sequence[str]:
