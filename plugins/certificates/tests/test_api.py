@@ -7,6 +7,7 @@ import pytest
 
 from flatrun_certificates.schemas import CertificatesAnswer, OneCertificateAnswer
 from flatrun_core import Failed, Level
+from flatrun_core.ports.proxy import PANEL
 
 READ, WRITE, DELETE = "certificates:read", "certificates:write", "certificates:delete"
 
@@ -254,6 +255,22 @@ def test_by_force_its_sites_lose_tls_before_it_goes(bench: Any) -> None:
     )  # fmt: skip
     assert not bench.routes.wants_tls("a.example.com")
     assert bench.listed() == {}
+
+
+@pytest.mark.parametrize("query", ["", "?force=true"])
+def test_the_panels_own_certificate_is_of_no_deployment_and_stays_while_it_is_wanted(
+    bench: Any, query: str
+) -> None:
+    bench.routes.add(PANEL, "panel.example.com")
+    assert bench.admin.post("/api/certificates", json={"domain": "panel.example.com"}).status_code == 201
+    assert bench.events.issued[0].deployment is None
+    assert "deployment_id" not in bench.one("panel.example.com")
+    answer = bench.admin.delete(f"/api/certificates/panel.example.com{query}")
+    assert (answer.status_code, answer.get_json()["code"]) == (409, "CERTIFICATE_IN_USE")
+    assert "domain.panel_ssl" in answer.get_json()["hint"]
+    assert bench.routes.wants_tls("panel.example.com")
+    bench.routes.without_tls(["panel.example.com"])
+    assert bench.admin.delete("/api/certificates/panel.example.com").status_code == 200
 
 
 def test_one_that_no_site_uses_is_deleted_at_once(bench: Any) -> None:

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from flatrun_certificates.certbot import CertbotIssuer
 from flatrun_certificates.errors import NotIssued, TookTooLong, TooMany
 from flatrun_certificates.faults import fault, tail
-from flatrun_certificates.paths import Folders
+from flatrun_certificates.issuers import ISSUERS
+from flatrun_certificates.paths import PLACES, Folders
 from flatrun_certificates.settings import CertbotSettings
-from flatrun_core import Failed, TimedOut
+from flatrun_certificates.state import STATES
+from flatrun_core import Failed, RateLimited, TimedOut
 from flatrun_core.ports.certificates import CertificateRequest, DnsRecords
 from flatrun_core.testing.programs import RecordingPrograms
 
@@ -202,7 +204,11 @@ def test_a_refusal_begins_with_what_to_do_and_is_not_repeated(desk: Desk, kind: 
     assert word in first
     assert "the very words" in caught.value.message
     assert caught.value.body()["code"] == "CERTBOT_FAILED"
-    assert "Ask for help" not in caught.value.message
+    assert "certbot" not in caught.value.message or kind == "newKind"
+    said = caught.value.body()["error"]
+    assert said.startswith(f"{caught.value.message} certbot failed: Requesting a certificate")
+    assert caught.value.details["output"] in said
+    assert "Ask for help" not in said
     assert len(desk.programs.calls) == 1
     if kind in ("unauthorized", "dns", "connection", "caa"):
         assert "www.a.example.com" in first
@@ -306,9 +312,67 @@ def test_the_limit_of_time_is_an_answer_of_its_own(desk: Desk) -> None:
     with pytest.raises(TookTooLong) as caught:
         desk.issuer.issue(REQUEST)
     assert caught.value.status == 504
-    assert "waiting for the authority" in caught.value.message
-    assert len(caught.value.message) < 4500
-    assert set(caught.value.body()) == {"error", "code"}
+    assert "certbot took longer than 300 seconds" in caught.value.message
+    assert "waiting for the authority" not in caught.value.message
+    body = caught.value.body()
+    assert "waiting for the authority" in body["error"]
+    assert len(body["error"]) < 4500
+    assert set(body) == {"error", "code"}
+
+
+@pytest.fixture
+def hanging(certbot_bench: Any) -> Any:
+    """A panel with the real issuer, whose program is always stopped at its limit."""
+    bench = certbot_bench()
+    programs = RecordingPrograms()
+    programs.answer((), error=TimedOut("python took longer", output="waiting for the authority"))
+    bench.service(ISSUERS)._found["certbot"] = CertbotIssuer(
+        lambda: programs,
+        bench.service(PLACES).folders,
+        lambda: CertbotSettings(email="a@b.example"),
+        lambda: None,
+        lambda _: None,
+    )
+    bench.programs = programs
+    return bench
+
+
+def test_an_authority_that_says_nothing_until_the_limit_is_a_counted_failure(hanging: Any) -> None:
+    answer = hanging.admin.post("/api/certificates", json={"domain": "a.example.com"})
+    assert (answer.status_code, answer.get_json()["code"]) == (504, "TIMED_OUT")
+    assert "waiting for the authority" in answer.get_json()["error"]
+    state = hanging.service(STATES).of("a.example.com")
+    assert (state.failures, state.last_kind) == (1, "timeout")
+    assert state.last_error.startswith("certbot took longer than 300 seconds")
+    assert "waiting" not in state.last_error
+    assert state.next_attempt_at > state.last_attempt_at
+    with pytest.raises(RateLimited):
+        hanging.certificates.ensure(["a.example.com"])
+    assert len(hanging.programs.calls) == 1
+
+
+def test_a_renewal_that_is_stopped_at_its_limit_keeps_the_old_one(hanging: Any) -> None:
+    hanging.lineages.add("a.example.com")
+    before = hanging.certificates.lookup(["a.example.com"])
+    answer = hanging.admin.post("/api/certificates/a.example.com/renew")
+    assert answer.status_code == 500
+    assert "certbot took longer than 300 seconds" in answer.get_json()["error"]
+    assert hanging.service(STATES).of("a.example.com").failures == 1
+    assert hanging.certificates.lookup(["a.example.com"]) == before
+
+
+def test_who_publishes_a_site_hears_the_reason_and_a_person_certbots_words_too(certbot_bench: Any) -> None:
+    output = FAILED.format(kind="dns", detail="no such name") + "x" * 9000
+    found = fault(output, "", ("a.example.com",), "https://ca/dir", NOW)
+    bench = certbot_bench()
+    bench.issuer.refuse["a.example.com"] = NotIssued(found, output)
+    with pytest.raises(NotIssued) as caught:
+        bench.certificates.ensure(["a.example.com"])
+    assert caught.value.message == found.reason
+    assert len(caught.value.details["output"]) == 4000
+    answer = bench.admin.post("/api/certificates", json={"domain": "a.example.com"})
+    assert set(answer.get_json()) == {"error", "code"}
+    assert answer.get_json()["error"] == f"{found.reason} certbot failed: {caught.value.details['output']}"
 
 
 def test_a_folder_that_cannot_be_written_is_said(desk: Desk, tmp_path: Path) -> None:

@@ -14,8 +14,10 @@ from flatrun_core import Failed, Level, NotFound, PluginContext, ServiceKey
 from flatrun_core.ports.auth import Identity
 from flatrun_core.ports.certificates import Certificate
 from flatrun_core.ports.deployments import DEPLOYMENTS
+from flatrun_core.ports.proxy import PANEL
 
 _HINT: Final = "Use force=true to serve these sites without TLS and delete the certificate."
+_HINT_PANEL: Final = "Set domain.panel_ssl to false, or domain.panel_domain to another name, then delete it."
 _NOTHING_DUE: Final = "No certificate is due for renewal."
 
 
@@ -72,13 +74,19 @@ class Desk:
         return {"domain": domain, "success": True, "message": said}
 
     def delete(self, identity: Identity, name: str, force: bool) -> None:
-        """Delete one; 409 ``CERTIFICATE_IN_USE`` unless forced, which takes TLS from its sites first."""
+        """Delete one; 409 ``CERTIFICATE_IN_USE`` unless forced, which takes TLS from its sites first.
+
+        The panel's own is never forced.
+        """
         lineage = self._lineage(identity, name, Level.WRITE)
         certificate = self.service.store.certificate(lineage)
         hosts = self.service.serving(certificate) if certificate is not None else []
         if hosts:
             usage = self.service.usage()
             vhosts = sorted({owner for host in hosts if (owner := usage.owner(host))})
+            if PANEL in vhosts:
+                # No entry of a deployment says so: it would be asked for again.
+                raise InUse(f"The certificate '{name}' is the panel's own", vhosts=vhosts, hint=_HINT_PANEL)
             if not force:
                 text = f"The certificate '{name}' is in use by {', '.join(vhosts)}"
                 raise InUse(text, vhosts=vhosts, hint=_HINT)
@@ -142,7 +150,7 @@ class Desk:
         return self.renewals.renew(chosen)
 
     def _object(self, lineage: Lineage, usage: Usage) -> dict[str, Any] | None:
-        owners = usage.owners(_domains(lineage))
+        owners = [owner for owner in usage.owners(_domains(lineage)) if owner != PANEL]
         return certificate_object(self._ctx, self.service, lineage, owners[0] if owners else None)
 
     def _lineage(self, identity: Identity, name: str, level: Level) -> Lineage:

@@ -8,17 +8,24 @@ from flatrun_core import Conflict, Failed, FlatrunError, RateLimited, TimedOut, 
 
 
 class NotIssued(Failed):
-    """500 ``CERTBOT_FAILED``: the reason, then what certbot printed."""
+    """500 ``CERTBOT_FAILED``: ``message`` is why, ``details["output"]`` the end of what certbot printed.
+
+    An answer has both in ``error``.
+    """
 
     code = "CERTBOT_FAILED"
 
     def __init__(self, fault: Fault, output: str) -> None:
-        said = tail(output)
-        words = f"certbot failed: {said}" if said else ""
-        super().__init__(
-            " ".join(part for part in (fault.reason if fault.kind or not said else "", words) if part)
-        )
+        super().__init__(fault.reason, output=tail(output))
         self.fault = fault
+
+    def body(self) -> dict[str, Any]:
+        """The reason, then certbot's words."""
+        said = self.details["output"]
+        words = f"certbot failed: {said}" if said else ""
+        # Of a fault that nobody knows the reason is the last of certbot's words.
+        reason = self.message if self.fault.kind or not said else ""
+        return {"error": " ".join(part for part in (reason, words) if part), "code": self.code}
 
 
 class TooMany(RateLimited):
@@ -32,13 +39,17 @@ class TooMany(RateLimited):
 
 
 class TookTooLong(TimedOut):
-    """504 ``TIMED_OUT``: certbot was stopped at its limit."""
+    """504 ``TIMED_OUT``: certbot was stopped at its limit; ``details["output"]`` is the end of its words."""
 
     def __init__(self, limit: float, output: str) -> None:
-        said = tail(output)
         text = sentence("timeout", limit=limit)
-        super().__init__(f"{text} certbot said: {said}" if said else text)
+        super().__init__(text, output=tail(output))
         self.fault = Fault("timeout", text)
+
+    def body(self) -> dict[str, Any]:
+        """The sentence, then certbot's words."""
+        said = self.details["output"]
+        return {"error": f"{self.message} certbot said: {said}" if said else self.message, "code": self.code}
 
 
 class InUse(Conflict):
@@ -73,3 +84,8 @@ def fault_of(error: BaseException) -> Fault:
         return found
     message = error.message if isinstance(error, FlatrunError) else f"{type(error).__name__}: {error}"
     return Fault("rateLimited" if isinstance(error, RateLimited) else "", message)
+
+
+def in_full(error: BaseException) -> str:
+    """What an answer says of an error, certbot's own words too."""
+    return str(error.body()["error"]) if isinstance(error, FlatrunError) else str(error)

@@ -23,7 +23,7 @@ from flatrun_core.ports.certificates import (
     CertificateRequest,
     Issued,
 )
-from flatrun_core.ports.proxy import PROXY
+from flatrun_core.ports.proxy import PANEL, PROXY
 from flatrun_core.ports.scheduling import LOCKS
 
 WAIT_FOR_TURN: Final = 600.0  # seconds
@@ -169,12 +169,13 @@ class Issuance:
         return had, None
 
     def _tell(self, wanted: Wanted, had: Had | None, failure: Exception | None) -> None:
+        deployment = wanted.deployment if wanted.deployment != PANEL else None
         if failure is not None:
             reason = fault_of(failure).reason
-            failed = CertificateEvent(wanted.name, wanted.hosts, wanted.deployment, error=reason)
+            failed = CertificateEvent(wanted.name, wanted.hosts, deployment, error=reason)
             self._ctx.hooks.notify("flatrun_on_certificate_failed", event=failed)
         elif had is not None and had.new:
-            event = CertificateEvent(wanted.name, had.certificate.domains, wanted.deployment)
+            event = CertificateEvent(wanted.name, had.certificate.domains, deployment)
             self._ctx.hooks.notify("flatrun_on_certificate_issued", event=event)
 
     def _ask(self, wanted: Wanted) -> Issued:

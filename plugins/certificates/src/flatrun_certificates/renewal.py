@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from flatrun_certificates import remarks, renewal_info
 from flatrun_certificates.due import every
-from flatrun_certificates.errors import ProxyDown, fault_of
+from flatrun_certificates.errors import ProxyDown, fault_of, in_full
 from flatrun_certificates.faults import tail
 from flatrun_certificates.issuance import Had, Wanted, refuse_while_waiting
 from flatrun_certificates.lineages import Lineage
@@ -153,7 +153,7 @@ class Renewals:
             if not fault_of(exc).kind:
                 self._ctx.log.debug("the renewal of '%s' failed", certificate.name, exc_info=True)
             outcome = Outcome(
-                certificate.name, None, str(exc), fault_of(exc).reason, isinstance(exc, ProxyDown)
+                certificate.name, None, in_full(exc), fault_of(exc).reason, isinstance(exc, ProxyDown)
             )
         if actor is not None:
             self._write(certificate, outcome, actor)
