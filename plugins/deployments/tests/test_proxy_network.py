@@ -1,7 +1,9 @@
 """Containers with routes join the proxy's network when they start."""
 
+import json
 import threading
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from flatrun_core import Failed
 from flatrun_core.ports.deployments import ROUTES
 from flatrun_core.ports.docker import PROJECT_LABEL, SERVICE_LABEL
+from flatrun_core.testing.client import ADMIN_KEY
 from flatrun_deployments.service import SERVICE
 
 
@@ -23,11 +26,21 @@ class FakeRoutes:
 
 
 @pytest.fixture
-def routed(make_bench: Callable[..., Any], new_neighbour: Any) -> Any:
-    """Return a panel with routes for every service called web."""
+def routed(make_bench: Callable[..., Any], new_neighbour: Any, tmp_path: Path) -> Any:
+    """Return a panel with routes for every service called web, and a settings file."""
     domains = new_neighbour("domains")
     domains.offers[ROUTES] = FakeRoutes()
-    return make_bench(domains)
+    config = tmp_path / "flatrun.yml"
+    known = {"deployments_path": str(tmp_path / "deployments"), "auth": {"api_keys": [ADMIN_KEY]}}
+    config.write_text(json.dumps(known))
+    return make_bench(domains, config=config)
+
+
+def change(bench: Any, network: str) -> None:
+    """Change the proxy's network as a person does."""
+    body = {"infrastructure": {"default_proxy_network": network}}
+    answer = bench.client.put("/api/settings", json=body)
+    assert answer.status_code == 200, answer.get_data(as_text=True)
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -85,3 +98,51 @@ def test_a_failure_to_connect_does_not_end_the_watch(routed: Any, caplog: pytest
         wait_for(lambda: "proxy" in second.networks)
     finally:
         service.shutdown()
+
+
+def test_containers_follow_the_proxy_to_another_network(
+    routed: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    routed.create()
+    labels = {PROJECT_LABEL: "blog", SERVICE_LABEL: "web"}
+    containers = [routed.engine.add(name, state="running", labels=labels) for name in ("a", "b")]
+    stopped = routed.engine.add("c", state="exited", labels=labels)
+    db = routed.engine.add("d", state="running", labels={**labels, SERVICE_LABEL: "db"})
+    for container in (*containers, stopped):
+        container.networks["proxy"] = ("blog-web",)
+    routed.engine.fail_next("connect_network", Failed("no"))
+    change(routed, "edge")
+    assert "could not be connected" in caplog.text
+    assert [container.networks.get("edge") for container in containers].count(("blog-web",)) == 1
+    change(routed, "proxy")
+    change(routed, "edge")
+    assert [container.networks["edge"] for container in containers] == [("blog-web",)] * 2
+    assert "edge" not in stopped.networks
+    assert "edge" not in db.networks
+    routed.client.post("/api/deployments/blog/restart")
+    assert "edge" in (routed.root / "blog" / ".flatrun.override.yml").read_text()
+
+
+def test_a_change_of_networks_while_docker_is_away_is_made_good_when_it_is_back(routed: Any) -> None:
+    routed.create()
+    service = routed.app.extensions["flatrun"].services.get(SERVICE)
+    web = routed.engine.add("a", state="running", labels={PROJECT_LABEL: "blog", SERVICE_LABEL: "web"})
+    service.serve()
+    try:
+        routed.engine.down = True
+        change(routed, "edge")
+        assert "edge" not in web.networks
+        routed.engine.down = False
+        wait_for(lambda: "edge" in web.networks)
+    finally:
+        service.shutdown()
+
+
+def test_other_settings_move_nobody(routed: Any) -> None:
+    routed.create()
+    web = routed.engine.add("a", state="running", labels={PROJECT_LABEL: "blog", SERVICE_LABEL: "web"})
+    answer = routed.client.put(
+        "/api/settings", json={"infrastructure": {"default_database_network": "databases"}}
+    )
+    assert answer.status_code == 200
+    assert "proxy" not in web.networks

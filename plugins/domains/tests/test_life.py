@@ -292,3 +292,35 @@ def test_what_is_not_exposed_stays_so_when_an_entry_is_changed_or_removed(bench:
     assert bench.proxy.sites == {}
     bench.add("d.example")
     assert {host.name for host in bench.hosts()} == {"c.example", "d.example"}
+
+
+def test_the_entries_of_a_creation_have_service_and_port_as_added_ones(bench: Any) -> None:
+    bench.create(
+        "new", metadata={"domains": [{"domain": "a.example"}, {"domain": "b.example", "service": "api"}]}
+    )
+    text = bench.file("new").read_text()
+    metadata = bench.client.get("/api/deployments/new").get_json()["deployment"]["metadata"]
+    stored = [(one["service"], one["container_port"]) for one in metadata["domains"]]
+    assert stored == [("web", 8080), ("api", 80)]
+    assert (metadata["networking"]["service"], metadata["networking"]["container_port"]) == ("web", 8080)
+    assert text.count("container_port: 8080") == 2
+    added = bench.add("c.example", "new")["domain"]
+    assert (added["service"], added["port"]) == ("web", 8080)
+
+
+@pytest.mark.parametrize(
+    ("networking", "expected"),
+    [
+        ({"container_port": 3000}, ("web", 3000)),
+        ({"service": "api", "container_port": 3000}, ("api", 3000)),
+        ({"service": "api"}, ("api", 80)),
+    ],
+)
+def test_what_the_single_domain_fields_say_counts_for_the_entries_of_a_creation(
+    bench: Any, networking: dict[str, Any], expected: tuple[str, int]
+) -> None:
+    bench.create("new", metadata={"networking": networking, "domains": [{"domain": "a.example"}]})
+    (domain,) = bench.domains("new")
+    assert (domain["service"], domain["port"]) == expected
+    metadata = bench.client.get("/api/deployments/new").get_json()["deployment"]["metadata"]
+    assert (metadata["networking"]["service"], metadata["networking"]["container_port"]) == expected

@@ -19,7 +19,7 @@ from flatrun_core.ports.deployments import (
     Part,
 )
 from flatrun_core.ports.scheduling import Locks
-from flatrun_deployments import env_file, planning, service_yml
+from flatrun_deployments import env_file, network_names, planning, service_yml
 from flatrun_deployments.catalogue import Catalogue
 from flatrun_deployments.construction import Construction
 from flatrun_deployments.discovery import Folder, is_removed
@@ -97,6 +97,7 @@ class Creation:
             raise deployment_exists(plan.name)
         folders = self._catalogue.folders()
         planning.check_project(plan.name, folders)
+        network_names.check(plan.name, plan.document, plan.variables, folders, self._running.proxy_network())
         if plan.port is not None:
             check_port(plan.port, plan.name, folders)
 

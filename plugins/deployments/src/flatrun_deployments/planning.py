@@ -45,6 +45,11 @@ class Plan:
         """Whether a host is to be routed to it."""
         return bool(self.metadata.get("networking", {}).get("expose"))
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """What Compose will find for variables in the compose file."""
+        return {**env_file.parse(self.files.get(".env", "")), **self.env}
+
     def with_env(self, added: Mapping[str, str], explicit: Mapping[str, str]) -> "Plan":
         """The plan after plugins added environment; what the request said itself wins."""
         env = {**self.env, **added, **explicit}
@@ -86,14 +91,18 @@ def plan(
     files = {**rendered.files, **new.files}
     _check_paths(files)
     port = (asked.get("networking") or {}).get("host_port")
-    if port is not None and _publishes(new.name, text, {**rendered.env, **env}, port):
+    compose = compose_file.ComposeFile.parse(Path(new.name) / COMPOSE_NAME, text, {**rendered.env, **env})
+    if port is not None and (port, "tcp") in compose.published:
         # Said twice it would be bound twice, and the start would fail.
         del asked["networking"]["host_port"]
+    wanted = _merged(_template_metadata(new, rendered), asked)
+    if routes is not None and wanted.get("domains"):
+        wanted = _targeted(wanted, compose)
     return Plan(
         name=new.name,
         compose=text,
         document=document,
-        metadata=_metadata(new, _merged(_template_metadata(new, rendered), asked), now),
+        metadata=_metadata(new, wanted, now),
         env={**rendered.env, **env},
         files=_plain_files(files),
         folders=(*_folders(files), *_mounted(document, files)),
@@ -182,10 +191,18 @@ def _host(where: str, value: object) -> str:
         raise Invalid(f"{where}: Not a valid domain name") from exc
 
 
-def _publishes(name: str, text: str, env: Mapping[str, str], port: int) -> bool:
-    """Whether the compose text publishes a host port itself."""
-    compose = compose_file.ComposeFile.parse(Path(name) / COMPOSE_NAME, text, env)
-    return (port, "tcp") in compose.published
+def _targeted(wanted: dict[str, Any], compose: compose_file.ComposeFile) -> dict[str, Any]:
+    """Domain entries with the service and port they leave out; the single-domain fields are the first's."""
+    networking = dict(wanted.get("networking") or {})
+    primary = compose.primary(networking.get("service") or "")
+    entries = []
+    for entry in wanted["domains"]:
+        service = entry.get("service") or primary
+        said = networking.get("container_port") if service == primary else None
+        port = entry.get("container_port") or said or compose.container_port(service)
+        entries.append({**entry, "service": service, "container_port": port or compose_file.DEFAULT_PORT})
+    networking |= {key: entries[0][key] for key in ("service", "container_port")}
+    return {**wanted, "domains": entries, "networking": networking}
 
 
 def _first_domain(metadata: Mapping[str, Any]) -> str | None:

@@ -11,6 +11,12 @@ from flatrun_core.ports.docker import COMPOSE
 from flatrun_core.ports.settings import SettingsGroup
 from flatrun_deployments import blueprint, containers, hookspecs, log_stream, statistics
 from flatrun_deployments.containers_blueprint import blp as containers_blp
+from flatrun_deployments.life import (
+    flatrun_apply_settings,
+    flatrun_on_serve,
+    flatrun_on_shutdown,
+    flatrun_register_checks,
+)
 from flatrun_deployments.logs_blueprint import blp as logs_blp
 from flatrun_deployments.permissions import PERMISSIONS
 from flatrun_deployments.recipes import RECIPE_BOOK, RecipeBook, collect_recipes
@@ -20,6 +26,13 @@ from flatrun_deployments.settings import GROUPS
 
 if TYPE_CHECKING:
     import click
+
+__all__ = [
+    "flatrun_apply_settings",
+    "flatrun_on_serve",
+    "flatrun_on_shutdown",
+    "flatrun_register_checks",
+]
 
 PLUGIN = PluginInfo(
     slug="deployments",
@@ -45,18 +58,6 @@ def flatrun_on_setup(ctx: PluginContext) -> None:
     containers.provide(ctx)
     log_stream.provide(ctx)
     statistics.provide(ctx)
-
-
-@hookimpl
-def flatrun_on_serve(ctx: PluginContext) -> None:
-    """Repair what a crash left, and look after the proxy network."""
-    ctx.services.get(SERVICE).serve()
-
-
-@hookimpl
-def flatrun_on_shutdown(ctx: PluginContext) -> None:
-    """Stop looking."""
-    ctx.services.get(SERVICE).shutdown()
 
 
 @hookimpl

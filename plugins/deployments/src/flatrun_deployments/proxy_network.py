@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from flatrun_core import FlatrunError, PluginContext
+from flatrun_core import DockerUnavailable, FlatrunError, PluginContext
 from flatrun_core.ports.deployments import ROUTES, Routes
 from flatrun_core.ports.docker import Container, Engine, EngineEvent
 from flatrun_deployments.catalogue import Catalogue
@@ -16,6 +16,7 @@ from flatrun_deployments.settings import NetworkSettings
 log = logging.getLogger(__name__)
 
 STOP_WITHIN: Final = 5.0
+MOVE_WITHIN: Final = 10.0
 
 
 class ProxyNetworkKeeper:
@@ -55,7 +56,17 @@ class ProxyNetworkKeeper:
         for container in self._running(container_id):
             folder = self._catalogue.of_project(container.project or "")
             if folder is not None:
-                self._connect(container, folder, routes)
+                self._connect_safely(container, folder, routes)
+
+    def moved(self) -> None:
+        """Connect every running container after the network has become another one.
+
+        In the background, for there may be many; waits a little, so that the proxy moves after them.
+        A failure is logged: the next start of the container or of the Engine's events tries again.
+        """
+        thread = threading.Thread(target=self._look_safely, name="proxy-network-moved", daemon=True)
+        thread.start()
+        thread.join(MOVE_WITHIN)
 
     def connect(self, folder: Folder) -> None:
         """Connect the running containers of one folder, as far as they are routed and not connected."""
@@ -63,6 +74,15 @@ class ProxyNetworkKeeper:
         for container in self._running("") if routes is not None else ():
             if routes is not None and container.project == folder.project:
                 self._connect(container, folder, routes)
+
+    def _connect_safely(self, container: Container, folder: Folder, routes: Routes) -> None:
+        """Connect; one that cannot be keeps no other from it."""
+        try:
+            self._connect(container, folder, routes)
+        except DockerUnavailable:
+            raise
+        except FlatrunError as exc:
+            log.warning("%s could not be connected to the proxy network: %s", container.name, exc)
 
     def _connect(self, container: Container, folder: Folder, routes: Routes) -> None:
         network = self._ctx.settings(NetworkSettings).default_proxy_network
@@ -84,9 +104,12 @@ class ProxyNetworkKeeper:
 
     def _run(self) -> None:
         while (event := self._events.get()) is not None:
-            try:
-                self.look(event.container_id)
-            except FlatrunError as exc:
-                log.warning("a routed container could not be connected to the proxy network: %s", exc)
-            except Exception:
-                log.exception("looking after the proxy network failed")
+            self._look_safely(event.container_id)
+
+    def _look_safely(self, container_id: str = "") -> None:
+        try:
+            self.look(container_id)
+        except FlatrunError as exc:
+            log.warning("routed containers could not be connected to the proxy network: %s", exc)
+        except Exception:
+            log.exception("looking after the proxy network failed")

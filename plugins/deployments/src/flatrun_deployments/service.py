@@ -21,6 +21,7 @@ from flatrun_core.ports.deployments import (
 )
 from flatrun_core.ports.docker import ENGINE
 from flatrun_core.ports.scheduling import LOCKS
+from flatrun_core.ports.settings import SettingsChange
 from flatrun_deployments import recovery, service_yml
 from flatrun_deployments.catalogue import Catalogue
 from flatrun_deployments.creation import Creation
@@ -36,6 +37,8 @@ EVENTS: Final = {"start": "started", "stop": "stopped", "restart": "started"}
 
 # How long an edit waits for whoever has the deployment: as long as a request may take to tell.
 EDIT_WAIT: Final = 10.0
+
+PROXY_NETWORK: Final = "infrastructure.default_proxy_network"
 
 
 class DeploymentService:
@@ -134,6 +137,11 @@ class DeploymentService:
     def connect(self, name: str) -> None:
         """Put the running containers of routed services on the proxy network."""
         self._keeper.connect(self._alone(name))
+
+    def settings_changed(self, change: SettingsChange) -> None:
+        """Put the containers on another proxy network when its name has changed."""
+        if PROXY_NETWORK in change.changed:
+            self._keeper.moved()
 
     def _alone(self, name: str) -> Folder:
         """A folder whose containers are its own, for who is about to act on them."""
