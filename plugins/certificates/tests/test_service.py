@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from flatrun_certificates import handshake
+from flatrun_certificates.models import State
 from flatrun_certificates.paths import PLACES
 from flatrun_certificates.preflight import Finding, Preflight
 from flatrun_certificates.state import STATES
@@ -59,6 +60,19 @@ def test_looking_up_asks_nobody(bench: Any) -> None:
     assert bench.certificates.lookup(["a.example.com"]).due is False
     assert bench.certificates.lookup(["b.example.com"]) is None
     assert bench.issuer.calls == []
+
+
+def test_many_lookups_ask_the_database_once(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    hosts = [f"{number}.example.com" for number in range(30)]
+    for host in hosts:
+        bench.lineages.add(host)
+    asked: list[int] = []
+    every = State.every
+    monkeypatch.setattr(State, "every", lambda: (asked.append(1), every())[1])
+    bench.service(STATES).succeeded(hosts[0])
+    for host in hosts:
+        assert bench.certificates.lookup([host]).name == host
+    assert asked == [1]
 
 
 def test_what_is_due_says_so(bench: Any) -> None:
