@@ -37,6 +37,7 @@ LISTING = "/usr/lib/nginx/modules:\nndk_http_module.so\nngx_http_lua_module.so\n
 UNLISTED = (
     *("http2", "ssl_reject_handshake", "lua_shared_dict", "init_by_lua_file"),
     *("rewrite_by_lua_block", "access_by_lua_block", "log_by_lua_block", "default", "https", "~*h2c", ""),
+    r"~*^[^?]*(?:[/\x5c]|%2f|%5c)(?:\.|%2e){1,2}(?:[/\x5c;#?]|%2f|%5c|%3b|\z)",
 )
 
 
@@ -309,8 +310,19 @@ def tls(world: World) -> Tls:
 
 
 @pytest.fixture
-def free_port() -> int:
-    """A port on which nothing listens."""
-    with socket.socket() as one:
+def two_ports() -> tuple[int, int]:
+    """Ports on which nothing listens."""
+    with socket.socket() as one, socket.socket() as other:
         one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+        other.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1]), int(other.getsockname()[1])
+
+
+@pytest.fixture
+def free_port(two_ports: tuple[int, int]) -> int:
+    return two_ports[0]
+
+
+@pytest.fixture
+def another_port(two_ports: tuple[int, int]) -> int:
+    return two_ports[1]

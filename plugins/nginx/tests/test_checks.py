@@ -58,10 +58,10 @@ def test_a_port_that_something_else_has_is_told(make_world: Callable[..., Any], 
 
 
 def test_an_absent_one_that_has_sites_is_told(
-    make_world: Callable[..., Any], make_site: Any, free_port: int
+    make_world: Callable[..., Any], make_site: Any, free_port: int, another_port: int
 ) -> None:
     world = make_world(
-        **{"nginx.http_port": free_port, "nginx.https_port": free_port, "nginx.bind_address": "127.0.0.1"}
+        **{"nginx.http_port": free_port, "nginx.https_port": another_port, "nginx.bind_address": "127.0.0.1"}
     )
     world.compose.fail_next("pull access denied", command="run")
     world.backend.apply([make_site("blog")], {"blog"}, False)

@@ -37,7 +37,8 @@ def test_is_made_and_started_by_the_first_site(world: Any, make_site: Any) -> No
     assert (service["container_name"], service["restart"]) == ("edge", "unless-stopped")
     assert {mount["target"] for mount in service["volumes"]} == {
         "/etc/nginx/conf.d",
-        "/etc/letsencrypt",
+        "/etc/letsencrypt/live",
+        "/etc/letsencrypt/archive",
         "/usr/share/nginx/html",
         "/etc/nginx/ssl",
         "/etc/nginx/lua",

@@ -9,12 +9,13 @@ from typing import Final
 from flatrun_core import PluginContext, ServiceKey
 from flatrun_core.ports.docker import COMPOSE, ENGINE
 from flatrun_core.ports.proxy import Applied, Endpoints, Route, Site, VirtualHost
-from flatrun_nginx import quarantine, refused_certificates, targets
+from flatrun_nginx import own_folder, quarantine, refused_certificates, targets
 from flatrun_nginx.container import NginxContainer
 from flatrun_nginx.environment import Environment, current
 from flatrun_nginx.files import Files
 from flatrun_nginx.image_facts import ImageFacts
 from flatrun_nginx.journal import Places, Swap
+from flatrun_nginx.layout import Layout
 from flatrun_nginx.operation import Operation
 from flatrun_nginx.token import equal, obtain
 from flatrun_nginx.workshop import Workshop
@@ -38,6 +39,7 @@ class NginxBackend:
         self._files = files or Files()
         self._workshop = Workshop.equipped(ctx, self.container, self._files)
         self._mutex = threading.RLock()
+        self._checked: Layout | None = None
 
     def apply(self, sites: Sequence[Site], changed: Collection[str], force: bool) -> Applied:
         """See the port. Raises ``Failed`` ``PROXY_CONFIG_FAILED`` with everything as it was."""
@@ -45,7 +47,14 @@ class NginxBackend:
         if not environment.settings.enabled:
             return Applied(skipped=True, message="nginx is switched off (nginx.enabled)")
         with self._mutex:
+            self.check_folder(environment)
             return Operation(self._workshop, environment, sites, frozenset(changed), force).run()
+
+    def check_folder(self, environment: Environment) -> None:
+        """Refuse a folder that is somebody else's: ``Failed`` ``NGINX_FOLDER_REFUSED``."""
+        if environment.layout != self._checked:
+            own_folder.check(environment.layout)
+            self._checked = environment.layout
 
     @contextmanager
     def replacing(self, before: Environment) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -64,6 +65,11 @@ def wanted(environment: Environment, conf_path: str, main: str) -> Wanted:
     service["labels"] = {MARK: mark, IMAGE: settings.image}
     metadata = {"name": settings.container_name, "type": "infrastructure"}
     return Wanted(project_of(layout, settings), _yaml(document), _yaml(metadata), mark)
+
+
+def mounted(layout: Layout, conf_path: str) -> Mapping[str, str]:
+    """The names of what is mounted, by their places in the container."""
+    return {target: source.name for source, target in layout.mounts().items()} | {conf_path: layout.main.name}
 
 
 def project_of(layout: Layout, settings: NginxSettings) -> Project:

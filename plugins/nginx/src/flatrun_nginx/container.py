@@ -2,9 +2,10 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Final
 
 from flatrun_core import Conflict, Failed, FlatrunError, NotFound
@@ -34,6 +35,7 @@ LOOPING: Final = "looping"
 ABSENT: Final = "absent"
 CREATED: Final = "created"
 STOPPED: Final = "stopped"
+PAUSED: Final = "paused"
 UNREACHABLE: Final = "unreachable"
 
 
@@ -74,6 +76,11 @@ class State:
         return self.container is not None and self.container.labels.get(compose_file.IMAGE) == settings.image
 
     @property
+    def may_read_later(self) -> bool:
+        """Whether it reads its files anew before it answers again; a paused one has its old ones still."""
+        return self.kind in (ABSENT, CREATED, STOPPED, LOOPING)
+
+    @property
     def may_be_started(self) -> bool:
         """Whether it is ours to start: it was never there, or never came up."""
         return self.kind in (ABSENT, CREATED)
@@ -98,7 +105,14 @@ class NginxContainer:
         return state
 
     def execute(self, state: State, args: Sequence[str]) -> Completed:
-        """Run a program in the running container; 409 ``CONTAINER_NOT_RUNNING`` when that ends it."""
+        """Run a program in the running container; 409 ``CONTAINER_NOT_RUNNING`` when that ends it.
+
+        One that was paused a moment ago would not answer at all, so that is looked at first.
+        """
+        status = (self._engine.inspect(state.id).get("State") or {}).get("Status") or RUNNING
+        if status != RUNNING:
+            self._engine.touch()
+            raise Conflict(f"nginx's container is {status}", code="CONTAINER_NOT_RUNNING")
         done = self._engine.exec(state.id, args, timeout=TEST_SECONDS)
         if done.returncode == _KILLED:
             raise Conflict("nginx's container stopped meanwhile", code="CONTAINER_NOT_RUNNING")
@@ -110,12 +124,16 @@ class NginxContainer:
         words = (*_THROW_AWAY, program, compose_file.SERVICE, *rest)
         return self._compose.run(project, *words, timeout=START_SECONDS, check=False)
 
-    def start(self, environment: Environment) -> None:
-        """Make and start it, or make it anew where its file says something else. Raises what refuses."""
+    def start(self, environment: Environment, *, anew: bool = False) -> None:
+        """Make and start it, or make it anew where its file says something else. Raises what refuses.
+
+        ``anew`` makes it anew whatever compose thinks of it.
+        """
+        more = ("--force-recreate",) if anew else ()
         self._engine.ensure_network(environment.network)
         project = compose_file.project_of(environment.layout, environment.settings)
         try:
-            self._compose.run(project, "up", "-d", "--remove-orphans", timeout=START_SECONDS)
+            self._compose.run(project, "up", "-d", "--remove-orphans", *more, timeout=START_SECONDS)
         except FlatrunError as exc:
             raise _explained(exc, environment) from exc
 
@@ -127,6 +145,23 @@ class NginxContainer:
     def restart(self, state: State) -> None:
         """Restart at once one that would wait longer and longer between its own attempts."""
         self._engine.restart(state.id)
+
+    def mounts(self, state: State) -> Mapping[str, str] | None:
+        """The names of the files and folders that are mounted, by their places in the container.
+
+        None where that cannot be told.
+        """
+        try:
+            listed = self._engine.inspect(state.id).get("Mounts") if state.id else None
+        except FlatrunError:
+            return None
+        if not isinstance(listed, list):
+            return None
+        return {
+            str(one.get("Destination")): Path(str(one.get("Source"))).name
+            for one in listed
+            if one.get("Type") == "bind"
+        }
 
     def ensure_network(self, network: str) -> None:
         """Make the proxy network where it is missing."""
@@ -167,7 +202,7 @@ class NginxContainer:
             return State(UNREACHABLE, why=exc.message)
         if found is None:
             return State(ABSENT)
-        kinds = {"running": RUNNING, "restarting": LOOPING, "created": CREATED}
+        kinds = {"running": RUNNING, "restarting": LOOPING, "created": CREATED, "paused": PAUSED}
         kind = kinds.get(found.state, STOPPED)
         return State(LOOPING if kind == RUNNING and self._just_restarted(found) else kind, found)
 

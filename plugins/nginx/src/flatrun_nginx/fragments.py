@@ -35,6 +35,13 @@ class Fragments:
         """What goes into a location of a site."""
         return tuple(one for one in self.location if one.site in (None, site) and one.path in (None, path))
 
+    def headers(self, site: str, path: str) -> frozenset[str]:
+        """The headers of requests, in lower case, that these set for a location."""
+        given = [node for one in self.of_location(site, path) for node in nodes(one)]
+        return frozenset(
+            node.words[0].lower() for node in given if node.name == "proxy_set_header" and node.words
+        )
+
     def of_site(self, site: str) -> tuple[Fragment, ...]:
         """All that its file depends on."""
         return tuple(one for one in (*self.server, *self.location) if one.site in (None, site))

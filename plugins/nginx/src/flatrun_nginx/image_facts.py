@@ -14,6 +14,10 @@ _VERSION: Final = re.compile(r"^nginx version: \S+?/(\d+)\.(\d+)\.(\d+)", re.MUL
 _ARGUMENTS: Final = re.compile(r"^configure arguments: (.*)$", re.MULTILINE)
 _HTTP2_DIRECTIVE: Final = (1, 25, 1)
 OLDEST: Final = (1, 19, 4)
+UNANSWERED: Final = "NGINX_IMAGE_UNANSWERED"
+# What `ls` ends with and says, the one of busybox, too.
+_LS_FAILED: Final = (1, 2)
+_ABSENT: Final = "No such file or directory"
 NEEDED_MODULES: Final = ("ndk_http_module.so", "ngx_http_lua_module.so")
 
 # Runs a program of the image, given as an argument list.
@@ -53,7 +57,8 @@ UNKNOWN: Final = ImageFacts((0, 0, 0), "/etc/nginx/nginx.conf", lua="built-in")
 def ask(run: Run, image: str) -> ImageFacts:
     """Ask an image's nginx.
 
-    Raises ``Failed`` ``NGINX_IMAGE_UNSUITABLE`` where there is no nginx in it, or a too old one.
+    Raises ``Failed`` ``NGINX_IMAGE_UNSUITABLE`` where there is no nginx in it, or a too old one, and
+    ``NGINX_IMAGE_UNANSWERED`` where an answer is missing.
     """
     told = run(("nginx", "-V"))
     version = _VERSION.search(told.output)
@@ -99,14 +104,27 @@ def _complete(run: Run, version: tuple[int, int, int], told: str) -> ImageFacts:
     prefix = options.get("--prefix", "/usr/local/nginx")
     conf = str(PurePosixPath(prefix) / options.get("--conf-path", "conf/nginx.conf"))
     modules = str(PurePosixPath(prefix) / options.get("--modules-path", "modules"))
-    # A folder that is not there is said on the way, and the others are listed all the same.
-    listed = run(("ls", "-1", modules, str(PurePosixPath(conf).parent))).output.split()
+    beside = _listed(run, str(PurePosixPath(conf).parent))
+    found = _listed(run, modules)
     # Where Lua is built in, its sources were added to those of nginx.
     built_in = any(
         "lua" in PurePosixPath(word.partition("=")[2]).name.lower()
         for word in arguments
         if word.startswith("--add-module=")
     )
-    dynamic = all(name in listed for name in NEEDED_MODULES)
-    mime = str(PurePosixPath(conf).parent / "mime.types") if "mime.types" in listed else ""
+    dynamic = all(name in found for name in NEEDED_MODULES)
+    mime = str(PurePosixPath(conf).parent / "mime.types") if "mime.types" in beside else ""
     return ImageFacts(version, conf, modules, "built-in" if built_in else "module" if dynamic else "", mime)
+
+
+def _listed(run: Run, folder: str) -> Sequence[str]:
+    """The names in a folder of the image; none where it says itself that there is no such folder."""
+    done = run(("ls", "-1", folder))
+    if done.returncode == 0:
+        return done.stdout.split()
+    if done.returncode in _LS_FAILED and _ABSENT in done.output:
+        return ()
+    raise Failed(
+        f"The image's folder {folder} could not be listed: {done.output.strip() or done.returncode}",
+        code=UNANSWERED,
+    )

@@ -60,7 +60,9 @@ class Layout:
         """Folders of this host, with what the container sees them as; it writes to none of them."""
         return {
             self.conf: CONF,
-            self.folder / "certs": CERTS,
+            # Beside these, certbot keeps keys of accounts. Links in the first lead to the second.
+            self.folder / "certs" / "live": f"{CERTS}/live",
+            self.folder / "certs" / "archive": f"{CERTS}/archive",
             self.folder / "html": self.webroot,
             self.folder / "ssl": SSL,
             self.lua: LUA,

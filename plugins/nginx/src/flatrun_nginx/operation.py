@@ -12,7 +12,7 @@ from flatrun_core.ports.programs import Completed
 from flatrun_core.ports.proxy import Applied, Site
 from flatrun_nginx import compose_file, fragments, quarantine, token
 from flatrun_nginx.attempts import Failure
-from flatrun_nginx.container import ABSENT, LOOPING, UNREACHABLE, is_gone
+from flatrun_nginx.container import ABSENT, LOOPING, PAUSED, UNREACHABLE, is_gone
 from flatrun_nginx.environment import Environment
 from flatrun_nginx.fragments import Fragments
 from flatrun_nginx.image_facts import UNKNOWN, ImageFacts, need_lua
@@ -32,6 +32,7 @@ _WHY: Final = {
     ABSENT: "there is no container of that name",
     LOOPING: "its container starts again and again",
     UNREACHABLE: "the Docker Engine cannot be asked",
+    PAUSED: "its container is paused: `docker unpause {name}` lets it go on",
 }
 
 
@@ -39,7 +40,8 @@ _WHY: Final = {
 class Plan:
     """What is to become of the container: made and started, or made anew, perhaps of another image.
 
-    ``waiting`` says that this failed a moment ago, and is not tried again yet.
+    ``waiting`` says that this failed a moment ago, and is not tried again yet; ``blind`` that the container
+    has other mounts than it should, so that nothing can be tested in it.
     """
 
     facts: ImageFacts
@@ -47,6 +49,7 @@ class Plan:
     recreate: bool = False
     other_image: bool = False
     waiting: bool = False
+    blind: bool = False
 
     @property
     def apart(self) -> bool:
@@ -93,7 +96,7 @@ class Operation:
                 f"nginx's files cannot be used: {reason}", code="PROXY_CONFIG_FAILED", details=str(exc)
             ) from exc
         reloaded = self._tell(outcome)
-        if reloaded or not self._state.running:
+        if reloaded or self._state.may_read_later:
             self._swap.done()
         return self._applied(outcome, reloaded)
 
@@ -112,14 +115,15 @@ class Operation:
             starting, other_image = starting and facts is not None, other_image and facts is not None
         facts = facts or self._asked_container()
         mark = shop.preparation.prepare(env, facts)
-        recreate = (
-            ours
-            and not self._trouble
-            and bool(mark)
-            and state.is_of(env.settings)
-            and state.mark not in ("", mark)
-        )
-        return Plan(facts, starting, recreate, other_image, waiting=failure is not None)
+        replaceable = ours and not self._trouble and bool(mark) and state.is_of(env.settings)
+        blind = replaceable and self._is_blind(facts)
+        recreate = replaceable and (blind or state.mark not in ("", mark))
+        return Plan(facts, starting, recreate, other_image, waiting=failure is not None, blind=blind)
+
+    def _is_blind(self, facts: ImageFacts) -> bool:
+        """Whether the container has other mounts than it should."""
+        found = self._shop.container.mounts(self._state)
+        return found is not None and found != compose_file.mounted(self._env.layout, facts.conf_path)
 
     def _failed_before(self) -> Failure | None:
         """What kept the container from being made a moment ago, and would do so again."""
@@ -255,7 +259,7 @@ class Operation:
     def _test(self, main: str) -> Completed | None:
         """Let nginx judge a main file; None when there is none to ask."""
         args = ("nginx", "-t", "-c", main)
-        if self._state.running and not self._plan.other_image:
+        if self._state.running and not (self._plan.other_image or self._plan.blind):
             try:
                 return self._shop.container.execute(self._state, args)
             except FlatrunError as exc:
@@ -317,7 +321,7 @@ class Operation:
         shop, env = self._shop, self._env
         begun = datetime.now(UTC)
         try:
-            shop.container.start(env)
+            shop.container.start(env, anew=self._plan.blind)
         except FlatrunError as exc:
             self._state = shop.container.look(env.settings.container_name, looks=1)
             self._fail(exc)
@@ -336,7 +340,8 @@ class Operation:
         running = self._state.running
         told = [self._trouble, self._certificates.told()]
         if not running:
-            why = _WHY.get(self._state.kind, "its container is stopped")
+            name = self._env.settings.container_name
+            why = _WHY.get(self._state.kind, "its container is stopped").format(name=name)
             told.append(f"nginx does not run ({why}); the configuration takes effect when it starts")
         return Applied(
             changed=outcome.changed,

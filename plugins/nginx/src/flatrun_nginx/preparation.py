@@ -46,10 +46,18 @@ class Preparation:
         return facts
 
     def running(self, environment: Environment, state: State) -> ImageFacts:
-        """What the image of a running container is, asked once; without one, what was found last."""
+        """What the image of a running container is, asked once; without one, what was found last.
+
+        An answer that is missing is asked for again the next time.
+        """
         if state.running and (self._facts is None or self._facts[0] != state.id):
             run = partial(self._container.execute, state)
-            self._keep(environment, state.id, image_facts.ask(run, environment.settings.image))
+            try:
+                self._keep(environment, state.id, image_facts.ask(run, environment.settings.image))
+            except Failed as exc:
+                if exc.code != image_facts.UNANSWERED:
+                    raise
+                log.warning("nginx: %s", exc.message)
         return self.last(environment)
 
     def last(self, environment: Environment) -> ImageFacts:

@@ -82,6 +82,11 @@ class OrderedHost:
         """Whether every path has a route."""
         return any(route.path == "/" for route in self.routes)
 
+    @property
+    def by_path(self) -> bool:
+        """Whether it is the path that decides who answers."""
+        return any(route.path != "/" for route in self.routes)
+
 
 class Renderer:
     """Templates, and the checks that every value in them goes through."""

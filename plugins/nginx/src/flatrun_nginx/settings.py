@@ -5,15 +5,14 @@ import re
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from flatrun_core import SettingsSchema, fields
 from flatrun_core.ports.settings import SettingsGroup
+from flatrun_nginx import setting_rules
 
 _SHELL: Final = re.compile(r"[;&|<>$`\\(){}\n\r*?~#!\[\]]")
-_SIZE: Final = re.compile(r"[0-9]{1,15}[kKmMgG]?")
 _IMAGE: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._/:@-]{0,254}")
-_CONTAINER_PATH: Final = re.compile(r"(/[A-Za-z0-9._-]+)+")
 SHORTEST_TOKEN: Final = 32  # characters
 
 
@@ -39,6 +38,9 @@ class NginxSettings:
     def reload_args(self) -> tuple[str, ...]:
         """The reload command as an argument list."""
         return tuple(shlex.split(self.reload_command))
+
+
+_DEFAULTS: Final = NginxSettings()
 
 
 def _address(value: str) -> None:
@@ -84,9 +86,11 @@ class NginxSettingsSchema(SettingsSchema):
     container_name = fields.ContainerName(metadata={"description": "Name of the container."})
     config_path = fields.AbsolutePath(
         blank=True,
+        validate=setting_rules.config_path,
         metadata={
-            "description": "Folder of generated files; empty: `nginx/conf.d` in the deployments folder. "
-            "Certificates and the rest stand in its parent."
+            "description": "Folder of generated files, called `conf.d`; empty: `nginx/conf.d` in the "
+            "deployments folder. Certificates and the rest stand in its parent, which is nginx's own. "
+            "Counts from the next start."
         },
     )
     reload_command = fields.String(
@@ -100,13 +104,13 @@ class NginxSettingsSchema(SettingsSchema):
         metadata={"description": "Close connections for names that no site has, instead of a welcome page."}
     )
     container_webroot_path = fields.String(
-        validate=_matches(_CONTAINER_PATH, "Must be a plain absolute path."),
+        validate=setting_rules.webroot,
         metadata={
             "description": "Where the container has the folder `html`, for challenges and the welcome page."
         },
     )
     client_max_body_size = fields.String(
-        validate=_matches(_SIZE, 'Must be a size such as "100m"; 0 is no limit.'),
+        validate=setting_rules.size,
         metadata={"description": "Largest body of a request, where a route sets none."},
     )
     internal_api_token = fields.Secret(
@@ -117,5 +121,10 @@ class NginxSettingsSchema(SettingsSchema):
         },
     )
 
+    @fields.validates_schema
+    def _ports_differ(self, data: dict[str, Any], **_: Any) -> None:
+        if data.get("http_port", _DEFAULTS.http_port) == data.get("https_port", _DEFAULTS.https_port):
+            raise fields.ValidationError("Must be another port than nginx.http_port.", "https_port")
 
-GROUPS: Final = (SettingsGroup("nginx", NginxSettingsSchema),)
+
+GROUPS: Final = (SettingsGroup("nginx", NginxSettingsSchema, read_only=frozenset({"config_path"})),)

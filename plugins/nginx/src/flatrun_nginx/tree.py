@@ -24,8 +24,23 @@ _HEADERS: Final = (
     ("X-Forwarded-Host", "$host"),
     ("X-Forwarded-Port", "$flatrun_port"),
     ("X-Forwarded-Prefix", ""),
+    ("X-Forwarded", ""),
+    ("X-Forwarded-By", ""),
+    ("X-Forwarded-Protocol", ""),
+    ("X-Forwarded-Scheme", ""),
     ("X-Forwarded-Server", ""),
     ("X-Forwarded-Ssl", ""),
+    ("X-Forwarded-Uri", ""),
+    ("X-Scheme", ""),
+    ("X-Url-Scheme", ""),
+    ("Front-End-Https", ""),
+    ("Forwarded-For", ""),
+    ("True-Client-IP", ""),
+    ("CF-Connecting-IP", ""),
+    ("X-Client-IP", ""),
+    ("X-Cluster-Client-IP", ""),
+    ("X-Host", ""),
+    ("X-Original-Host", ""),
     ("X-Original-URL", ""),
     ("X-Rewrite-URL", ""),
     ("Forwarded", ""),
@@ -33,6 +48,8 @@ _HEADERS: Final = (
 )
 _SPECIAL: Final = frozenset("()[]{}?*+-|^$\\.&~# \t\n\r\v\f")
 _HTTPS: Final = 443
+_REFUSAL: Final = (Node("return", ("400",)),)
+_DOTS: Final = Node("if", ("$flatrun_dots",), _REFUSAL)
 
 
 class Intended:
@@ -103,16 +120,17 @@ class Intended:
             yield from nodes(fragment)
         routes = sorted(host.routes, key=lambda route: (-len(route.path), route.path))
         for route in routes:
-            block = tuple(self._proxied(route))
+            block = tuple(self._proxied(route, routes))
             if route.path == "/":
                 yield Node("location", ("/",), block)
             else:
                 yield Node("location", ("=", route.path), block)
                 yield Node("location", (f"{route.path}/",), block)
         if all(route.path != "/" for route in routes):
-            yield Node("location", ("/",), (Node("return", ("404",)),))
+            yield Node("location", ("/",), (_DOTS, Node("return", ("404",))))
 
-    def _proxied(self, route: Route) -> Iterator[Node]:
+    def _proxied(self, route: Route, routes: Sequence[Route]) -> Iterator[Node]:
+        yield from _guards(route, routes)
         for fragment in self._fragments.of_location(self._site.deployment, route.path):
             yield from nodes(fragment)
         if route.max_body is not None:
@@ -125,7 +143,10 @@ class Intended:
         yield Node("proxy_read_timeout", (f"{route.timeout}s",))
         yield Node("proxy_send_timeout", (f"{route.timeout}s",))
         prefix = {"X-Forwarded-Prefix": route.path} if _strips(route) else {}
+        given = self._fragments.headers(self._site.deployment, route.path)
         for name, value in _HEADERS:
+            if name.lower() in given:
+                continue
             yield Node("proxy_set_header", (name, prefix.get(name, value)))
 
 
@@ -149,15 +170,25 @@ def _strips(route: Route) -> bool:
     return route.strip_prefix and route.path != "/" and route.upstream != PANEL
 
 
+def _guards(route: Route, routes: Sequence[Route]) -> Iterator[Node]:
+    escaped = "".join(f"\\{char}" if char in _SPECIAL else char for char in route.path)
+    yield _DOTS
+    if _strips(route):
+        pattern = rf"^{escaped}(?:/+|(?=\?)|\z)(?<flatrun_rest>[^\x00-\x20\x7f]*)\z"
+        yield Node("if", ("$request_uri", "!~", pattern), _REFUSAL)
+    elif route.path != "/":
+        yield Node("if", ("$request_uri", "!~", rf"^{escaped}(?:[/?]|\z)"), _REFUSAL)
+    elif len(routes) > 1:
+        yield Node("if", ("$request_uri", "~", "^//"), _REFUSAL)
+
+
 def _target(route: Route) -> Iterator[Node]:
     if route.upstream == PANEL:
         yield Node("proxy_pass", (f"http://unix:{PANEL_SOCKET}",))
         return
     yield Node("set", ("$flatrun_target", f"{route.upstream}:{route.port}"))
-    if _strips(route):
-        escaped = "".join(f"\\{char}" if char in _SPECIAL else char for char in route.path)
-        yield Node("rewrite", (f"(?s)^{escaped}/?(.*)$", "/$1", "break"))
-    yield Node("proxy_pass", (f"{route.protocol}://$flatrun_target",))
+    rest = "/$flatrun_rest" if _strips(route) else ""
+    yield Node("proxy_pass", (f"{route.protocol}://$flatrun_target{rest}",))
     if route.protocol == "https":
         yield Node("proxy_ssl_server_name", ("on",))
         yield Node("proxy_ssl_name", ("$host",))

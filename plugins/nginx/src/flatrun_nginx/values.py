@@ -15,7 +15,9 @@ _UPSTREAM: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 _SEGMENT: Final = re.compile(r"[^\x00-\x20\x7f-\xa0\"'$;{}\\/?#%\u2028\u2029\ud800-\udfff]+")
 _FILE: Final = re.compile(r"(/[A-Za-z0-9@._+-]+)+")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_SIZE: Final = re.compile(r"[0-9]{1,15}[kKmMgG]?")
+_SIZE: Final = re.compile(r"[0-9]{1,19}[kKmMgG]?")
+_HEADER: Final = re.compile(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*")
+_VARIABLE: Final = re.compile(r"\$[a-z_]+")
 _HEX: Final = re.compile(r"[0-9a-fA-F:]{0,128}")
 # The longest word that nginx reads has 4096 bytes, quotes and escapes included.
 _LONGEST_HOST: Final = 253
@@ -64,9 +66,15 @@ def path(value: Any, tail: str = "") -> Checked:
     return Checked(f'"{plain_path(value)}{tail}"')
 
 
-def path_pattern(value: Any) -> Checked:
-    """A regular expression for what follows a path, newlines included, as its first group."""
-    return Checked(f'"(?s)^{re.escape(plain_path(value))}/?(.*)$"')
+def path_start(value: Any) -> Checked:
+    """A regular expression for addresses, as they were sent, that begin with a path to the letter."""
+    return Checked(rf'"^{re.escape(plain_path(value))}(?:[/?]|\z)"')
+
+
+def path_rest(value: Any) -> Checked:
+    """The same, with what follows the path and its slashes, query included, as ``$flatrun_rest``."""
+    start = rf"^{re.escape(plain_path(value))}(?:/+|(?=\?)|\z)"
+    return Checked(rf'"{start}(?<flatrun_rest>[^\x00-\x20\x7f]*)\z"')
 
 
 def number(value: Any, low: int = 0, high: int = 2**63 - 1) -> Checked:
@@ -89,6 +97,16 @@ def name(value: Any) -> Checked:
 def size(value: Any) -> Checked:
     """A size in nginx's notation."""
     return _matching(_SIZE, value, "a size")
+
+
+def header(value: Any) -> Checked:
+    """The name of a header."""
+    return _matching(_HEADER, value, "the name of a header")
+
+
+def variable(value: Any) -> Checked:
+    """One of nginx's variables."""
+    return _matching(_VARIABLE, value, "a variable")
 
 
 def fingerprint(value: Any) -> Checked:
@@ -125,7 +143,10 @@ FILTERS: Final = {
     "host": host,
     "upstream": upstream,
     "path": path,
-    "path_pattern": path_pattern,
+    "path_start": path_start,
+    "path_rest": path_rest,
+    "header": header,
+    "variable": variable,
     "number": number,
     "file": file,
     "name": name,

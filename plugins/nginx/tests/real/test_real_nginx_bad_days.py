@@ -216,6 +216,11 @@ def test_unknown_names_are_refused_when_so_set(make_real_edge: Any, make_site: C
     with pytest.raises(OSError, match=r"closed|reset"):
         edge.get("other.example.com")
     assert edge.get("other.example.com", "/.well-known/acme-challenge/x").status == 404
+    tls = edge.certificate("shop.example.com")
+    shop = Site("shop", (Host("shop.example.com", (), (Route("/", "shop-web", 80),), tls),))
+    edge.serve(make_site("blog"), shop)
+    with pytest.raises(OSError, match=r"closed|reset"):
+        edge.get("shop.example.com", tls=True, Host="other.example.com")
     told = edge.get("generation.flatrun.invalid")
     assert (told.status, told.body.decode().strip()) == (200, generation.standing(edge.conf))
     for path in ("/x", "/.well-known/acme-challenge/x", "//index.html", "/index.html"):

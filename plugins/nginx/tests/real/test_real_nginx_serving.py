@@ -3,6 +3,7 @@
 import socket
 import ssl
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,11 @@ from flatrun_core.ports.proxy import PANEL, Host, Route, Site
 pytestmark = pytest.mark.e2e
 
 APP = 8000
+INVENTED = (
+    *("X_Forwarded_Scheme", "X_Forwarded_Protocol", "X_Forwarded_Ssl", "X_Scheme", "X_Url_Scheme"),
+    *("Front_End_Https", "True_Client_IP", "CF_Connecting_IP", "X_Client_IP", "X_Cluster_Client_IP"),
+    *("X_Forwarded", "Forwarded_For", "X_Original_Host", "X_Host", "X_Forwarded_By", "X_Forwarded_Uri"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +86,15 @@ def test_without_a_route_for_everything_the_rest_is_not_found(edge: Any) -> None
         ("/app/x/?q", "/x/?q"),
         ("/app//x", "/x"),
         ("/app///", "/"),
-        ("//app/x", "/x"),
-        ("/app/%2Fx", "/x"),
+        ("/app//", "/"),
+        ("/app//?x", "/?x"),
+        ("/app/a%2fb", "/a%2fb"),
+        ("/app/%2Fx", "/%2Fx"),
+        ("/app/http://x/", "/http://x/"),
+        ("/app/x//y", "/x//y"),
+        ("/app/x?a=//&b=%2e%2e/../c?d", "/x?a=//&b=%2e%2e/../c?d"),
+        ("/app/...", "/..."),
+        ("/app/.x/..y", "/.x/..y"),
         ("/app/a%20b", "/a%20b"),
         ("/app/a%0Ab", "/a%0Ab"),
         ("/app/%0A", "/%0A"),
@@ -89,8 +102,13 @@ def test_without_a_route_for_everything_the_rest_is_not_found(edge: Any) -> None
         ("/app/a%23b", "/a%23b"),
         ("/app/%252e%252e/x", "/%252e%252e/x"),
         ("/app/%C3%A4", "/%C3%A4"),
-        ("/app/./x", "/x"),
-        ("/app/y/../x", "/x"),
+        ("/app/./x", "400"),
+        ("/app/y/../x", "400"),
+        ("/app/..", "400"),
+        ("/app/.;x", "400"),
+        ("//app/x", "400"),
+        ("/app%2fx", "400"),
+        ("/%61pp/x", "400"),
     ],
 )
 def test_a_stripped_path_is_cut_off_once_and_clean(edge: Any, asked: str, sent: str) -> None:
@@ -127,7 +145,77 @@ def test_no_way_through_a_stripped_path_leads_around_a_guard(edge: Any, asked: s
             Route("/private", "blog-web", APP),
         ),
     )
-    assert edge.get("blog.example.com", asked).status == 403
+    assert edge.get("blog.example.com", asked).status == 400
+    assert edge.get("blog.example.com", "/private").status == 403
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "/admin/..%2fpub/",
+        "/admin%2f..%2fpub/x",
+        "//admin/../pub",
+        "/admin;/../pub/",
+        "/admin%23/../pub/",
+        "/admin%3f/../pub/",
+        "/admin/%2E%2e;x/pub/",
+        "/admin/..%3b/../pub/",
+        "/admin%5c..%5c../pub",
+        "/admin\\..\\..\\pub",
+        "/pub/.",
+        "/pub/..?x",
+        "/pub#/../admin",
+        "//pub/x",
+        "/%70ub/x",
+        "/pub%2fx",
+        "/pub#x",
+        "http://blog.example.com/admin/../pub",
+    ],
+)
+def test_what_could_be_read_in_two_ways_reaches_nobody(edge: Any, asked: str) -> None:
+    serve(edge, blog(Route("/pub", "blog-web", APP)))
+    answer = edge.get("blog.example.com", asked)
+    assert answer.status == 400
+    assert "X-Application" not in answer.headers
+
+
+@pytest.mark.parametrize("asked", ["/pub", "/pub/", "/pub?x", "/pub/a%2fb", "/pub/a//b", "/pub/x?/../y"])
+def test_what_can_be_read_in_one_way_only_arrives_as_it_was_sent(edge: Any, asked: str) -> None:
+    serve(edge, blog(Route("/pub", "blog-web", APP)))
+    assert edge.get("blog.example.com", asked).json()["target"] == asked
+
+
+def test_a_host_with_one_place_takes_every_address_but_steps_of_dots(edge: Any) -> None:
+    serve(edge, blog(Route("/", "blog-web", APP)))
+    for asked in ("//x", "/%61", "/group%2Fproject", "/a//b", "/.well-known/x", "/a?b=../c"):
+        assert edge.get("blog.example.com", asked).json()["target"] == asked
+    for asked in ("/a/../b", "/a/%2e/b", "/..%2fb", "/a/.%2E;/b"):
+        assert edge.get("blog.example.com", asked).status == 400
+    serve(edge, blog(Route("/", "blog-web", APP), Route("/api", "blog-api", APP)))
+    assert edge.get("blog.example.com", "//x").status == 400
+    assert edge.get("blog.example.com", "/x//y").json()["target"] == "/x//y"
+
+
+def test_a_stripped_place_passes_a_socket_and_a_body(edge: Any) -> None:
+    serve(edge, blog(Route("/app", "blog-web", APP, strip_prefix=True)))
+    with socket.create_connection(("127.0.0.1", edge.http_port), 10) as one:
+        one.sendall(
+            b"GET /app/socket HTTP/1.1\r\nHost: blog.example.com\r\nUpgrade: websocket\r\n"
+            b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        )
+        assert one.recv(4096).startswith(b"HTTP/1.1 101 ")
+
+
+def test_a_header_that_a_plugin_sets_is_set_once_and_as_it_says(edge: Any) -> None:
+    edge.contributor.fragments = [
+        Fragment("location", 'proxy_set_header cf-connecting-ip "192.0.2.7";', site="blog")
+    ]
+    serve(edge, blog(Route("/", "blog-web", APP)))
+    answer = edge.get("blog.example.com", CF_Connecting_IP="203.0.113.9", X_Client_IP="203.0.113.9")
+    found = [value for name, value in answer.json()["headers"] if name.lower() == "cf-connecting-ip"]
+    assert found == ["192.0.2.7"]
+    assert "x-client-ip" not in answer.seen()
 
 
 def test_an_application_sees_who_asks_and_nothing_that_a_client_made_up(edge: Any) -> None:
@@ -140,6 +228,7 @@ def test_an_application_sees_who_asks_and_nothing_that_a_client_made_up(edge: An
         "X_Forwarded_Port": "444",
         "X_Forwarded_Prefix": "/evil",
         "X_Forwarded_Server": "evil",
+        **dict.fromkeys(INVENTED, "203.0.113.9"),
         "Forwarded": "for=203.0.113.9",
         "Proxy": "http://evil.example.com",
         "X_Original_URL": "/admin",
@@ -152,6 +241,7 @@ def test_an_application_sees_who_asks_and_nothing_that_a_client_made_up(edge: An
     assert (seen["x-forwarded-proto"], seen["x-forwarded-host"]) == ("http", "blog.example.com")
     assert seen["x-forwarded-port"] == str(edge.http_port)
     gone = {
+        *(name.lower().replace("_", "-") for name in INVENTED),
         "x-forwarded-prefix",
         "x-forwarded-server",
         "forwarded",
@@ -200,6 +290,36 @@ def test_an_unknown_name_is_shown_no_certificate_and_a_welcome_page(edge: Any) -
     with pytest.raises(ssl.SSLError):
         edge.shown("www.other.example.com")
     assert b"No site has this name yet" in edge.get("other.example.com").body
+
+
+def test_another_name_over_a_sites_connection_is_misdirected(edge: Any) -> None:
+    secured = blog(Route("/", "blog-web", APP), tls=edge.certificate("blog.example.com"))
+    plain = Site("shop", (Host("shop.example.com", (), (Route("/", "blog-api", APP),)),))
+    serve(edge, secured, plain)
+    for asked in ("unknown.example.com", "shop.example.com", "generation.flatrun.invalid"):
+        answer = edge.get("blog.example.com", "/", tls=True, Host=asked)
+        assert answer.status == 421
+        assert "X-Application" not in answer.headers
+    assert edge.get("shop.example.com").status == 200
+
+
+def test_nginx_sees_certificates_by_their_links_and_nothing_else_of_their_folder(edge: Any) -> None:
+    kept = edge.certificate("blog.example.com")
+    certs = edge.folder / "certs"
+    live, archive = certs / "live" / "linked", certs / "archive" / "linked"
+    live.mkdir()
+    archive.mkdir(parents=True)
+    for name, source in (("fullchain", kept.chain), ("privkey", kept.key)):
+        (archive / f"{name}1.pem").write_bytes(source.read_bytes())
+        (live / f"{name}.pem").symlink_to(f"../../archive/linked/{name}1.pem")
+    for secret in (certs / "accounts" / "key", certs / ".flatrun" / "eab"):
+        secret.parent.mkdir()
+        secret.write_text("secret")
+    tls = replace(kept, chain=live / "fullchain.pem", key=live / "privkey.pem")
+    serve(edge, blog(Route("/", "blog-web", APP), tls=tls))
+    assert edge.shown("blog.example.com") == ssl.PEM_cert_to_DER_cert(kept.chain.read_text())
+    listed = edge.docker("exec", edge.name, "ls", "-A", "/etc/letsencrypt").split()
+    assert sorted(listed) == ["archive", "live"]
 
 
 def test_http2_is_offered(edge: Any) -> None:
