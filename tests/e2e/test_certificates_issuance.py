@@ -78,6 +78,49 @@ def is_served(world: Secured, host: str) -> bool:
         return False
 
 
+def test_a_certificate_is_deleted_as_a_whole_and_had_again_whatever_is_left_of_one(
+    start_secured: StartSecured, site: str, application_image: str
+) -> None:
+    world = start_secured()
+    world.edge.site(site, application_image)
+    world.edge.add(site, HOST)
+    panel, path, config = world.edge.panel, f"/api/certificates/{HOST}", world.live.parent
+    for wanted in (False, True):
+        assert panel.post("/api/certificates", {"domain": HOST}).status_code == 201
+        marked = panel.request("PATCH", f"{path}/auto-renew", json={"auto_renew": wanted})
+        assert marked.status_code == 200, marked.text
+        deleted = panel.delete(path)
+        assert deleted.status_code == 200, deleted.text
+        assert [panel.get(path).status_code, panel.delete(path).status_code] == [404, 404]
+        assert not (world.live / HOST).exists()
+    for folder in ("live", "archive"):
+        (config / folder / HOST).mkdir()
+        (config / folder / HOST / "left.txt").touch()
+    (config / "renewal" / f"{HOST}.conf").touch()
+    assert panel.post("/api/certificates", {"domain": HOST}).status_code == 201
+    before = world.certificate(HOST)
+    # A certificate that can be used, and of which certbot knows nothing any more.
+    (config / "renewal" / f"{HOST}.conf").write_text("")
+    renewed = panel.post(f"{path}/renew")
+    assert renewed.status_code == 200, renewed.text
+    assert world.certificate(HOST)["not_before"] >= before["not_before"]
+    assert (config / "renewal" / f"{HOST}.conf").read_text()
+    assert [one["domain"] for one in panel.get("/api/certificates").json()["certificates"]] == [HOST]
+    assert sorted(one.name for one in world.live.iterdir()) == ["README", HOST]
+
+
+def test_while_the_proxy_is_stopped_the_authority_is_not_asked(
+    start_secured: StartSecured, site: str, application_image: str
+) -> None:
+    world = start_secured()
+    world.edge.site(site, application_image)
+    world.edge.add(site, HOST)
+    world.edge.engine.stop(world.edge.name, timeout=2)
+    answer = world.edge.panel.post("/api/certificates", {"domain": HOST})
+    assert (answer.status_code, answer.json()["code"]) == (503, "NGINX_NOT_RUNNING"), answer.text
+    assert world.asked.asked() == 0
+
+
 def test_a_revoked_certificate_is_due_at_once_because_the_authority_says_so(
     start_secured: StartSecured, site: str, application_image: str
 ) -> None:
