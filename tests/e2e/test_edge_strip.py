@@ -35,7 +35,7 @@ def edge(module_edge: Edge, application_image: str) -> Iterator[Edge]:
     for path, service, strip in ROUTES:
         module_edge.add(name, HOST, path=path, service=service, strip_prefix=strip)
     for path, _, _ in ROUTES:
-        module_edge.wait(HOST, 200, f"{path.rstrip("/")}/")
+        module_edge.wait(HOST, 200, path if path == "/" else f"{path}/")
     yield module_edge
     Traces(module_edge.engine).remove({name})
 

@@ -397,3 +397,100 @@ def test_a_shell_in_the_reload_command_is_refused(world: Any, flatrun_client: An
     for command in ("nginx -s reload; rm -rf /", "$(x)", "a | b", "a && b", "`a`", "", "a 'b"):
         answer = flatrun_client(world.app).put("/api/settings", json={"nginx": {"reload_command": command}})
         assert answer.status_code == 400, command
+
+
+def test_one_that_is_paused_is_neither_stopped_nor_asked(world: Any, make_site: Any) -> None:
+    world.backend.apply([make_site("blog")], {"blog"}, False)
+    world.engine.set_state("edge", "paused")
+    asked = [call for call in world.engine.calls if call[0] == "exec"]
+    applied = world.backend.apply([make_site("blog", port=81)], {"blog"}, False)
+    assert (applied.changed, applied.reloaded, applied.serving) == (True, False, False)
+    assert "paused: `docker unpause edge`" in applied.message
+    assert [call for call in world.engine.calls if call[0] == "exec"] == asked
+    world.engine.set_state("edge", "running")
+    applied = world.backend.apply([make_site("blog", port=81)], set(), False)
+    assert (applied.reloaded, applied.serving) == (True, True)
+
+
+def test_one_that_was_paused_a_moment_ago_is_not_waited_for(world: Any, make_site: Any) -> None:
+    world.backend.apply([make_site("blog")], {"blog"}, False)
+    state = world.backend.container.look("edge")
+    world.engine._find("edge").document["State"] = {"Status": "paused"}
+    asked = len([call for call in world.engine.calls if call[0] == "exec"])
+    with pytest.raises(FlatrunError) as caught:
+        world.backend.container.execute(state, ("nginx", "-t"))
+    assert caught.value.code == "CONTAINER_NOT_RUNNING"
+    assert len([call for call in world.engine.calls if call[0] == "exec"]) == asked
+
+
+def mounts(world: Any) -> list[dict[str, str]]:
+    return [
+        {"Type": "bind", "Source": mount["source"], "Destination": mount["target"]}
+        for mount in compose(world)["services"]["nginx"]["volumes"]
+    ]
+
+
+def test_one_with_other_mounts_is_made_anew_and_tested_apart(world: Any, make_site: Any) -> None:
+    world.backend.apply([make_site("blog")], {"blog"}, False)
+    right = mounts(world)
+    world.engine._find("edge").document["Mounts"] = [*right, {"Type": "volume", "Destination": "/cache"}]
+    ups = world.compose.commands().count("up")
+    world.backend.apply([make_site("blog")], set(), False)
+    assert world.compose.commands().count("up") == ups
+    html = next(one for one in right if one["Source"].endswith("/html"))
+    over = [one for one in right if one["Destination"] != "/etc/nginx/conf.d" and one is not html]
+    world.engine._find("edge").document["Mounts"] = [*over, {**html, "Destination": "/etc/nginx/conf.d"}]
+    assert sorted(world.backend.other_mounts()) == ["/etc/nginx/conf.d", "/usr/share/nginx/html"]
+    tests = len(world.compose.ran)
+    world.backend.apply([make_site("blog")], set(), False)
+    assert "--force-recreate" in world.compose.calls[-1][1]
+    assert len(world.compose.ran) > tests
+
+
+@pytest.mark.parametrize("code", [126, 137, 1])
+def test_a_listing_that_failed_is_not_believed_and_asked_for_again(
+    make_world: Callable[..., Any], make_site: Any, code: int
+) -> None:
+    world = make_world(running=True)
+    listing = world.engine.programs["ls"]
+    world.engine.programs["ls"] = lambda call: call.done(stderr="exec failed", returncode=code)
+    if code != 137:
+        assert world.backend.apply([make_site("blog")], {"blog"}, False).serving
+        assert not (world.folder / ".image.json").exists()
+    world.engine.programs["ls"] = listing
+    world.backend.apply([make_site("blog", port=81)], {"blog"}, False)
+    assert world.backend.facts().lua == "module"
+
+
+def test_an_image_without_a_folder_of_modules_has_no_lua(
+    make_world: Callable[..., Any], make_site: Any
+) -> None:
+    world = make_world(running=True)
+    listing = world.engine.programs["ls"]
+
+    def without(call: Any) -> Any:
+        if call.args[-1].endswith("/modules"):
+            return call.done(stderr="ls: /usr/lib/nginx/modules: No such file or directory", returncode=1)
+        return listing(call)
+
+    world.engine.programs["ls"] = without
+    world.backend.apply([make_site("blog")], {"blog"}, False)
+    facts = world.backend.facts()
+    assert (facts.lua, facts.mime) == ("", "/etc/nginx/mime.types")
+
+
+def test_what_an_error_tells_names_no_folder_of_this_host(
+    world: Any, make_site: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(2):
+        world.backend.apply([make_site("blog")], {"blog"}, True)
+
+    def full(path: Any, text: str, mode: int = 0) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(world.backend._workshop.files, "write", full)
+    with pytest.raises(Failed) as caught:
+        world.backend.apply([make_site("blog", port=81)], {"blog"}, False)
+    told = f"{caught.value.message} {caught.value.details}"
+    assert "conf.d/.staging-" in told
+    assert str(world.folder.parent) not in told

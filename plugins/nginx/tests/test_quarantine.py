@@ -144,7 +144,7 @@ def test_a_container_that_does_not_see_the_files_is_told_what_it_lacks(world: An
     world.engine.programs["nginx"] = lost
     with pytest.raises(Failed) as caught:
         world.backend.apply([make_site("blog", port=81)], {"blog"}, False)
-    assert f"does not have {world.conf} mounted at /etc/nginx/conf.d" in caught.value.message
+    assert "does not have nginx's folder conf.d mounted at /etc/nginx/conf.d" in caught.value.message
 
 
 def test_what_is_wrong_with_the_shared_files_is_nobodys_fault(world: Any, make_site: Any) -> None:

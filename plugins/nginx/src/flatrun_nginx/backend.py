@@ -9,8 +9,8 @@ from typing import Final
 from flatrun_core import PluginContext, ServiceKey
 from flatrun_core.ports.docker import COMPOSE, ENGINE
 from flatrun_core.ports.proxy import Applied, Endpoints, Route, Site, VirtualHost
-from flatrun_nginx import own_folder, quarantine, refused_certificates, targets
-from flatrun_nginx.container import NginxContainer
+from flatrun_nginx import compose_file, generation, own_folder, quarantine, refused_certificates, targets
+from flatrun_nginx.container import LOOPING, NginxContainer
 from flatrun_nginx.environment import Environment, current
 from flatrun_nginx.files import Files
 from flatrun_nginx.image_facts import ImageFacts
@@ -21,6 +21,7 @@ from flatrun_nginx.token import equal, obtain
 from flatrun_nginx.workshop import Workshop
 
 FOLLOW_WITHIN: Final = 5.0  # seconds
+LOOPS: Final = "its container starts again and again"
 _SHARED: Final = frozenset({"default.conf", "00-flatrun-maps.conf"})
 
 
@@ -132,9 +133,43 @@ class NginxBackend:
             if layout.conf.is_dir():
                 Swap(Places(layout.conf, layout.lua), self._files).finish()
 
+    def owes(self) -> str:
+        """Why nginx must be seen to, though nothing has changed; empty where it need not.
+
+        It starts again and again, or it runs and has not taken over what was swapped in.
+        """
+        environment = self.environment()
+        settings, layout = environment.settings, environment.layout
+        state = self.container.look(settings.container_name, looks=1)
+        if state.kind == LOOPING:
+            return "" if settings.external else LOOPS
+        if not state.running or not layout.conf.is_dir():
+            return ""
+        with self._mutex:
+            if Swap(Places(layout.conf, layout.lua), self._files).pending:
+                return "its files were changed while it could not be told"
+            wanted = generation.standing(layout.conf)
+            places = self.container.endpoints(state, environment.network).http
+            seen = self._workshop.watch.sees(wanted, places, starting=True)
+        return "it does not serve its files as they are" if seen is False else ""
+
     def facts(self) -> ImageFacts:
         """What is known of the image, without asking it."""
         return self._workshop.preparation.last(self.environment())
+
+    def was_made(self) -> bool:
+        """Whether nginx's container has ever run."""
+        return self._workshop.preparation.was_made(self.environment())
+
+    def other_mounts(self) -> Sequence[str]:
+        """Places where a container of ours has something else, or nothing, mounted than it should."""
+        environment = self.environment()
+        state = self.container.look(environment.settings.container_name, looks=1)
+        found = self.container.mounts(state)
+        if found is None or environment.settings.external or not state.was_made_by(environment.settings):
+            return ()
+        wanted = compose_file.mounted(environment.layout, self.facts().conf_path)
+        return sorted({place for place, _ in wanted.items() ^ found.items()})
 
     def follow(self, deployment: str) -> None:
         """Reload, so that the new addresses of a served deployment's containers are asked for at once."""

@@ -80,7 +80,16 @@ class Layout:
                 if ".." in path.parts or not _PLAIN.fullmatch(name):
                     break
                 return name
-        raise ValueError(f"nginx's container cannot see {path}; it sees what is below {self.folder}")
+        raise ValueError(
+            f"nginx's container cannot see {self.told(str(path))}; of certificates it sees what is below "
+            "certs/live, certs/archive and ssl in nginx's folder"
+        )
+
+    def told(self, text: str) -> str:
+        """A text whose paths of this host are relative to nginx's folder, for people who are elsewhere."""
+        for folder in (self.folder, self.root):
+            text = text.replace(f"{folder}/", "").replace(str(folder), folder.name)
+        return text
 
     def ensure(self) -> None:
         """Make the folders that are mounted; raises ``OSError``."""

@@ -93,7 +93,9 @@ class Operation:
         except OSError as exc:
             reason = exc.strerror or type(exc).__name__
             raise Failed(
-                f"nginx's files cannot be used: {reason}", code="PROXY_CONFIG_FAILED", details=str(exc)
+                f"nginx's files cannot be used: {reason}",
+                code="PROXY_CONFIG_FAILED",
+                details=self._env.layout.told(str(exc)),
             ) from exc
         reloaded = self._tell(outcome)
         if reloaded or self._state.may_read_later:

@@ -9,6 +9,7 @@ from flatrun_core.ports.proxy import ProxyBackend
 from flatrun_core.ports.settings import Note, SettingsChange, SettingsGroup
 from flatrun_nginx import checks, hookspecs, names
 from flatrun_nginx.backend import BACKEND, NginxBackend
+from flatrun_nginx.caretaker import CARETAKER, Caretaker
 from flatrun_nginx.life import LIFE, Life
 from flatrun_nginx.reconfiguration import take_effect
 from flatrun_nginx.settings import GROUPS
@@ -27,17 +28,22 @@ def flatrun_on_setup(ctx: PluginContext) -> None:
     """Offer the backend to this plugin's own hooks."""
     ctx.services.provide(BACKEND, lambda: NginxBackend(ctx))
     ctx.services.provide(LIFE, lambda: Life(ctx))
+    ctx.services.provide(CARETAKER, lambda: Caretaker(ctx))
 
 
 @hookimpl
 def flatrun_on_serve(ctx: PluginContext) -> None:
-    """Repair what a crash left and serve what there is, beside the start and never stopping it."""
+    """Repair what a crash left and serve what there is, beside the start; then look after nginx."""
+    backend = ctx.services.get(BACKEND)
+    backend.check_folder(backend.environment())
     ctx.services.get(LIFE).start()
+    ctx.services.get(CARETAKER).start()
 
 
 @hookimpl
 def flatrun_on_shutdown(ctx: PluginContext) -> None:
-    """Give that a moment to end; nginx goes on serving."""
+    """Give both a moment to end; nginx goes on serving."""
+    ctx.services.get(CARETAKER).stop()
     ctx.services.get(LIFE).stop()
 
 

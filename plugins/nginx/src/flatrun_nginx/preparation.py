@@ -69,6 +69,10 @@ class Preparation:
             return UNKNOWN
         return image_facts.restored(stored.get("facts") or {}) or UNKNOWN
 
+    def was_made(self, environment: Environment) -> bool:
+        """Whether a container has ever run."""
+        return bool(read_json(environment.layout.folder / _FACTS).get("container"))
+
     def prepare(self, environment: Environment, facts: ImageFacts) -> str:
         """Write what is missing or different, and give the mark of a container that is made by it.
 
@@ -130,8 +134,9 @@ class Preparation:
 
     def _keep(self, environment: Environment, key: str, facts: ImageFacts) -> None:
         self._facts = (key, facts)
-        stored = {"image": environment.settings.image, "facts": facts.stored()}
         path = environment.layout.folder / _FACTS
+        made = key or str(read_json(path).get("container") or "")
+        stored = {"image": environment.settings.image, "facts": facts.stored(), "container": made}
         if read_json(path) != json.loads(json.dumps(stored)):
             environment.layout.folder.mkdir(parents=True, exist_ok=True)
             self._files.write_whole(path, json.dumps(stored, indent=2) + "\n")

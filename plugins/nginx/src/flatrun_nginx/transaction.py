@@ -84,7 +84,7 @@ class Transaction:
             raise Failed(
                 f"nginx's files could not be written, so everything is as it was: {reason}",
                 code="PROXY_CONFIG_FAILED",
-                details=str(exc),
+                details=self._layout.told(str(exc)),
             ) from exc
         except Exception:
             self._staging.drop()
@@ -150,7 +150,7 @@ class Transaction:
         shown = blame.readable(done.output, self._staging.seen, CONF)
         shown = shown.replace(f"{CONF}/{self._staging.folder.name}/lua", LUA)
         if f'open() "{self._staging.main}" failed' in done.output:
-            raise refusal(f"its container does not have {self._layout.conf} mounted at {CONF}")
+            raise refusal(f"its container does not have nginx's folder conf.d mounted at {CONF}")
         guilty = blame.blamed(done.output, self._staging.seen, self._staging.texts) or self._search()
         if not guilty or set(guilty) & set(self._order.shared):
             raise refusal(shown)
