@@ -148,7 +148,7 @@ def test_a_bad_file_is_told_once_by_its_own_name(world: Any, look: Any, make_sit
     (world.conf / "own.conf").write_text("no_such_directive on;\n")
     world.backend.apply([make_site("blog")], set(), False)
     found = look("files")
-    assert found.message.count("own") == 1
+    assert found.message.count("own.conf") == 1
     assert "/etc/nginx/conf.d/own.conf:1" in found.message
     assert found.remedy.endswith("/own.conf.quarantined")
 

@@ -443,7 +443,7 @@ def test_one_with_other_mounts_is_made_anew_and_tested_apart(world: Any, make_si
     assert sorted(world.backend.other_mounts()) == ["/etc/nginx/conf.d", "/usr/share/nginx/html"]
     tests = len(world.compose.ran)
     world.backend.apply([make_site("blog")], set(), False)
-    assert "--force-recreate" in world.compose.calls[-1][1]
+    assert "--force-recreate" in world.compose.calls[-1].args
     assert len(world.compose.ran) > tests
 
 

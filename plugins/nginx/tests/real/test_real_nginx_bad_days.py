@@ -1,16 +1,20 @@
 """The real container on bad days: stopped, removed, looping, its port taken, its files broken by hand."""
 
+import json
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from flatrun_core import FlatrunError
+from flatrun_core.docker import Watcher
+from flatrun_core.ports.docker import ENGINE
 from flatrun_core.ports.nginx import Fragment
 from flatrun_core.ports.proxy import Host, Route, Site
 from flatrun_core.ports.settings import SETTINGS
 from flatrun_nginx import checks, generation
+from flatrun_nginx.caretaker import CARETAKER
 
 pytestmark = pytest.mark.e2e
 
@@ -165,6 +169,65 @@ def test_a_restart_loop_is_told_and_ended_by_leaving_out_what_is_broken(
     applied = start.apply([make_site("blog")], set(), False)
     assert list(applied.quarantined) == ["own"]
     edge.until(lambda: edge.state() == "running" and answers(edge, "blog.example.com"))
+
+
+@pytest.fixture
+def cared_for(real_edge: Any, make_site: Callable[..., Site]) -> Iterator[Any]:
+    """nginx that serves a site, and is looked after."""
+    real_edge.contributor.sites = [make_site("blog")]
+    assert real_edge.proxy.apply().serving
+    watcher, caretaker = Watcher(real_edge.service(ENGINE)), real_edge.service(CARETAKER)
+    caretaker.start()
+    watcher.start()
+    yield real_edge
+    caretaker.stop()
+    watcher.stop()
+
+
+def test_a_restart_loop_ends_by_itself(cared_for: Any) -> None:
+    edge = cared_for
+    (edge.conf / "own.conf").write_text(BROKEN)
+    edge.docker("restart", "-t", "1", edge.name)
+    edge.until((edge.conf / "own.conf.quarantined").exists)
+    edge.until(lambda: edge.state() == "running" and answers(edge, "blog.example.com"))
+
+
+def test_what_changed_while_it_was_paused_is_had_as_soon_as_it_goes_on(
+    cared_for: Any, make_site: Callable[..., Site]
+) -> None:
+    edge = cared_for
+    edge.docker("pause", edge.name)
+    edge.until(lambda: edge.backend.endpoints().http == ())
+    edge.contributor.sites = [make_site("blog"), make_site("shop")]
+    applied = edge.proxy.apply(["shop"])
+    assert (applied.changed, applied.serving) == (True, False)
+    assert f"docker unpause {edge.name}" in applied.message
+    assert "is paused" in checks.container(edge.backend._ctx).message
+    edge.docker("unpause", edge.name)
+    edge.until(lambda: answers(edge, "shop.example.com"))
+
+
+def test_one_with_other_mounts_than_it_should_have_is_made_anew(
+    real_edge: Any, make_site: Callable[..., Site]
+) -> None:
+    edge = real_edge
+    assert edge.backend.apply([make_site("blog")], {"blog"}, False).serving
+    assert edge.backend.other_mounts() == []
+    made = edge.docker("inspect", "-f", "{{.Id}}", edge.name)
+    assert not edge.backend.apply([make_site("blog")], set(), False).changed
+    assert edge.docker("inspect", "-f", "{{.Id}}", edge.name) == made
+    labels = json.loads(edge.docker("inspect", "-f", "{{json .Config.Labels}}", edge.name))
+    image = edge.docker("inspect", "-f", "{{.Config.Image}}", edge.name).strip()
+    edge.docker("rm", "-f", edge.name)
+    edge.docker(
+        *("run", "-d", "--name", edge.name, "--network", edge.name),
+        *(word for name, value in labels.items() for word in ("--label", f"{name}={value}")),
+        *("-v", f"{edge.folder}/html:/etc/nginx/conf.d:ro", image, "sleep", "600"),
+    )
+    edge.until(lambda: "/etc/nginx/conf.d" in edge.backend.other_mounts())
+    assert edge.backend.apply([make_site("blog")], set(), False).serving
+    assert answers(edge, "blog.example.com")
+    assert edge.backend.other_mounts() == []
 
 
 def test_killed_between_swap_and_reload_the_next_start_serves_the_new_set(
