@@ -107,6 +107,18 @@ def test_what_does_not_help_is_tried_at_longer_distances_and_said_once(
     assert caretaker._distance == 1.0
 
 
+@pytest.mark.usefixtures("caretaker")
+def test_a_reload_that_failed_is_tried_again_by_itself(served: Any, make_site: Any) -> None:
+    served.nginx.reload_failure = "nginx: [error] invalid PID number"
+    served.contributor.sites = [make_site("blog", port=81)]
+    assert not served.proxy.apply(["blog"]).reloaded
+    served.engine.emit("start", "edge", name="edge")
+    tests = len(served.nginx.tests)
+    until(lambda: len(served.nginx.tests) > tests)
+    served.nginx.reload_failure = ""
+    until(lambda: not served.backend.owes())
+
+
 def test_only_events_of_its_own_container_wake_it(served: Any) -> None:
     caretaker = Caretaker(served.backend._ctx)
     unsubscribe = served.engine.subscribe(caretaker.hear)

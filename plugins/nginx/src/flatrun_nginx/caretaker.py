@@ -23,6 +23,7 @@ BETWEEN: Final = 5.0
 LONGEST: Final = 60.0
 _ACTIONS: Final = frozenset({"die", "start", "unpause"})
 _ALL_WELL: Final = ""
+_UNEXPECTED: Final = "it failed unexpectedly"
 
 
 class Caretaker:
@@ -75,10 +76,17 @@ class Caretaker:
             told = exc.message
         except Exception:
             log.exception("nginx could not be looked after")
-            told = self._told
-        if told and told != self._told:
+            told = self._told or _UNEXPECTED
+        if told and told not in (self._told, _UNEXPECTED):
             log.warning("nginx was looked after: %s", told)
         self._told = told
+        if told:
+            # Another look finds out whether that was enough.
+            self._earliest = time.monotonic() + self._distance
+            self._distance = min(2 * self._distance, max(LONGEST, self._between))
+            self._wake.set()
+        else:
+            self._distance = self._between
 
     def _run(self) -> None:
         while True:
@@ -96,13 +104,8 @@ class Caretaker:
         with self._ctx.services.get(LOCKS).hold("proxy", wait=WAIT_FOR_PROXY):
             owed = backend.owes()
             if not owed:
-                self._distance = self._between
                 return _ALL_WELL
-            try:
-                applied = self._ctx.services.get(PROXY).apply(force=owed != LOOPS)
-            finally:
-                self._earliest = time.monotonic() + self._distance
-                self._distance = min(2 * self._distance, max(LONGEST, self._between))
+            applied = self._ctx.services.get(PROXY).apply(force=owed != LOOPS)
         left_out = "; ".join(f"{name} is left out: {why}" for name, why in applied.quarantined.items())
         return ". ".join(text for text in (owed, applied.message, left_out) if text)
 

@@ -35,7 +35,9 @@ def flatrun_on_setup(ctx: PluginContext) -> None:
 def flatrun_on_serve(ctx: PluginContext) -> None:
     """Repair what a crash left and serve what there is, beside the start; then look after nginx."""
     backend = ctx.services.get(BACKEND)
-    backend.check_folder(backend.environment())
+    environment = backend.environment()
+    if environment.settings.enabled:
+        backend.check_folder(environment)
     ctx.services.get(LIFE).start()
     ctx.services.get(CARETAKER).start()
 
