@@ -51,6 +51,16 @@ def test_another_alias_asks_for_another_certificate(bench: Any) -> None:
     assert [host.aliases for host in bench.hosts()] == [("b.example",)]
 
 
+def test_who_changes_one_domain_does_not_wait_for_what_another_lacks(bench: Any) -> None:
+    bench.certificates.refuse["a.example"] = Failed("the authority says nothing")
+    bench.add("a.example", **TLS)
+    result = bench.add("b.example")["proxy_result"]
+    assert [hosts for hosts, _ in bench.certificates.asked] == [("a.example",)]
+    assert "ssl_error" not in result
+    bench.done("POST", "/api/proxy/setup/blog")
+    assert [hosts for hosts, _ in bench.certificates.asked] == [("a.example",)] * 2
+
+
 def test_without_auto_cert_none_is_asked_for(bench: Any) -> None:
     result = bench.add("a.example", ssl={"enabled": True, "auto_cert": False})["proxy_result"]
     assert bench.certificates.asked == []

@@ -91,15 +91,21 @@ class Publisher:
             applied = self.apply(name)
         return self.finish(self._registry.remember().get(name, deployment), applied)
 
-    def finish(self, deployment: Deployment, applied: Applied) -> Mapping[str, Any]:
-        """What follows once routes are applied; the ``SetupResult``. No lock may be held."""
+    def finish(
+        self, deployment: Deployment, applied: Applied, *, only: str | None = None
+    ) -> Mapping[str, Any]:
+        """What follows once routes are applied; the ``SetupResult``. No lock may be held.
+
+        ``only`` names the domain that was changed: what another one of the deployment still lacks is
+        the background's business, and whoever changes this one does not wait for it.
+        """
         name, entries = deployment.name, self._registry.served(deployment)
         hosts = tuple(dict.fromkeys(host for entry in entries for host in entry.names))
         outcome = Outcome(name, hosts, applied)
         if not entries:
             return outcome.as_result()
         self._try_targets(deployment, entries, outcome)
-        self._secure(name, entries, outcome)
+        self._secure(name, entries, outcome, only)
         outcome.created = self._is_served(hosts)
         return outcome.as_result()
 
@@ -149,9 +155,10 @@ class Publisher:
 
     # --- certificates ---------------------------------------------------------------------------
 
-    def _secure(self, name: str, entries: Sequence[Entry], outcome: Outcome) -> None:
+    def _secure(self, name: str, entries: Sequence[Entry], outcome: Outcome, only: str | None) -> None:
         groups = list(_groups(self._registry.laid_out(), name, entries))
-        missing = [hosts for hosts, wanted in groups if wanted and not self._covered(hosts)]
+        mine = [hosts for hosts, wanted in groups if wanted and (only is None or only in hosts)]
+        missing = [hosts for hosts in mine if not self._covered(hosts)]
         if missing and not outcome.applied.skipped:
             certificates = self._ctx.services.find(CERTIFICATES)
             if certificates is None:

@@ -268,7 +268,8 @@ class Domains:
         stored = next(found, None)
         if stored is None:
             raise Conflict("The file was changed by somebody else at the same time")
-        return stored, self._publisher.finish(change.deployment, change.applied)
+        domain = stored.entry.domain if stored.entry else ""
+        return stored, self._publisher.finish(change.deployment, change.applied, only=domain)
 
     def _names(self, deployment: Deployment) -> set[str]:
         return {host for entry in self._registry.served(deployment) for host in entry.names}

@@ -141,7 +141,7 @@ def _names(stored: Stored) -> tuple[str, ...]:
 
 def _quarantine(virtual_host: VirtualHost) -> dict[str, Any]:
     if not virtual_host.quarantined:
-        return {}
+        return {"message": virtual_host.reason} if virtual_host.reason else {}
     return {"quarantined": True, "quarantine_reason": virtual_host.reason}
 
 

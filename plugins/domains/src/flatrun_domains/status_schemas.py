@@ -50,6 +50,7 @@ class ProxyStatus(Schema):
     certificates = fields.List(fields.Nested(SiteCertificate))
     quarantined = fields.Boolean(metadata={"description": "The proxy refuses it and serves the others"})
     quarantine_reason = fields.String()
+    message = fields.String(metadata={"description": "What is served otherwise than it was meant, and why"})
     left_out = fields.List(fields.Nested(LeftOutEntry))
     contested = fields.List(
         fields.String(),
@@ -81,6 +82,7 @@ class VirtualHostAnswer(Schema):
     ssl_enabled = fields.Boolean(required=True, metadata={"example": True})
     quarantined = fields.Boolean()
     quarantine_reason = fields.String()
+    message = fields.String(metadata={"description": "What is served otherwise than it was meant, and why"})
 
 
 class VirtualHostsAnswer(Schema):
