@@ -60,6 +60,8 @@ def codes(folders: Mapping[str, Path]) -> Iterator[Code]:
 def codes_in(path: Path, owner: str, classes: dict[str, Any]) -> Iterator[Code]:
     """The codes that a file gives to errors it makes."""
     for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ClassDef):
+            yield from code_of_class(node, owner, classes)
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
             continue
         kind = classes.get(node.func.id)
@@ -68,6 +70,23 @@ def codes_in(path: Path, owner: str, classes: dict[str, Any]) -> Iterator[Code]:
             yield Code(kind.code, kind.status, owner, sentence(node.args[0]))
         if kind is not None and given and isinstance(given[0], ast.Constant):
             yield Code(str(given[0].value), kind.status, owner, sentence(node.args[0]))
+
+
+def code_of_class(node: ast.ClassDef, owner: str, classes: dict[str, Any]) -> Iterator[Code]:
+    """The code of an error class that a plugin derives, with its docstring's words."""
+    kinds = [classes[base.id] for base in node.bases if isinstance(base, ast.Name) and base.id in classes]
+    if not kinds or owner == "core":
+        return
+    values: dict[str, Any] = {
+        target.id: statement.value.value
+        for statement in node.body
+        if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Constant)
+        for target in statement.targets
+        if isinstance(target, ast.Name)
+    }
+    if "code" in values:
+        words = (ast.get_docstring(node) or "").partition("\n")[0].partition("``: ")[2]
+        yield Code(values["code"], values.get("status", kinds[0].status), owner, words)
 
 
 def sentence(node: ast.expr) -> str:
