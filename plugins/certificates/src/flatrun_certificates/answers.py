@@ -14,9 +14,17 @@ from flatrun_core.ports.certificates import Certificate
 
 
 def certificate_object(
-    ctx: PluginContext, service: CertificateService, lineage: Lineage, deployment: str | None
+    ctx: PluginContext,
+    service: CertificateService,
+    lineage: Lineage,
+    deployment: str | None,
+    *,
+    answers_tls: bool,
 ) -> dict[str, Any] | None:
-    """What the API says of a lineage; None when nothing of it can be used. Empty members are left out."""
+    """What the API says of a lineage; None when nothing of it can be used. Empty members are left out.
+
+    ``answers_tls`` is whether the proxy runs now: one that is stopped serves nothing.
+    """
     certificate = service.store.certificate(lineage)
     if certificate is None:
         return None
@@ -38,13 +46,14 @@ def certificate_object(
         "deployment_id": deployment,
         "last_error": state.last_error,
         "next_attempt_at": state.next_attempt_at,
-        "served": _served(certificate, state),
+        **(_served(certificate, state) if answers_tls else {}),
         "warnings": remarks(certificate, lineage, state, plan, service.settings, moment),
     }
     return known | {name: value for name, value in optional.items() if value or value is False}
 
 
-def _served(certificate: Certificate, state: Known) -> bool | None:
+def _served(certificate: Certificate, state: Known) -> dict[str, Any]:
+    """What the last handshake showed, and when it was."""
     if state.served_fingerprint != certificate.fingerprint:
-        return None
-    return not state.served_problem
+        return {}
+    return {"served": not state.served_problem, "served_checked_at": state.served_checked_at}

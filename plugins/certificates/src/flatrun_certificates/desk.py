@@ -10,11 +10,11 @@ from flatrun_certificates.lineages import Lineage
 from flatrun_certificates.renewal import RENEWALS, SERVICE, Outcome, Renewals
 from flatrun_certificates.service import CertificateService
 from flatrun_certificates.usage import Usage
-from flatrun_core import Failed, Level, NotFound, PluginContext, ServiceKey
+from flatrun_core import Failed, FlatrunError, Level, NotFound, PluginContext, ServiceKey
 from flatrun_core.ports.auth import Identity
 from flatrun_core.ports.certificates import Certificate
 from flatrun_core.ports.deployments import DEPLOYMENTS
-from flatrun_core.ports.proxy import PANEL
+from flatrun_core.ports.proxy import PANEL, PROXY
 
 _HINT: Final = "Use force=true to serve these sites without TLS and delete the certificate."
 _HINT_PANEL: Final = "Set domain.panel_ssl to false, or domain.panel_domain to another name, then delete it."
@@ -51,13 +51,14 @@ class Desk:
             for lineage in self.service.store.lineages()
             if _can(identity, Level.READ, usage.owners(_domains(lineage)))
         ]
-        found = [self._object(lineage, usage) for lineage in visible]
+        answers = self._answers_tls() if visible else False
+        found = [self._object(lineage, usage, answers) for lineage in visible]
         return [one for one in found if one is not None]
 
     def one(self, identity: Identity, name: str) -> dict[str, Any]:
         """One; 404 also when nothing of it can be used."""
         lineage = self._lineage(identity, name, Level.READ)
-        found = self._object(lineage, self.service.usage())
+        found = self._object(lineage, self.service.usage(), self._answers_tls())
         if found is None:
             raise _absent()
         return found
@@ -149,9 +150,17 @@ class Desk:
             self.service.issuance.check_settings(())
         return self.renewals.renew(chosen)
 
-    def _object(self, lineage: Lineage, usage: Usage) -> dict[str, Any] | None:
+    def _answers_tls(self) -> bool:
+        try:
+            return bool(self._ctx.services.get(PROXY).endpoints().https)
+        except FlatrunError:
+            # The certificates can be shown without a proxy that can be asked.
+            return False
+
+    def _object(self, lineage: Lineage, usage: Usage, answers: bool) -> dict[str, Any] | None:
         owners = [owner for owner in usage.owners(_domains(lineage)) if owner != PANEL]
-        return certificate_object(self._ctx, self.service, lineage, owners[0] if owners else None)
+        owner = owners[0] if owners else None
+        return certificate_object(self._ctx, self.service, lineage, owner, answers_tls=answers)
 
     def _lineage(self, identity: Identity, name: str, level: Level) -> Lineage:
         """The lineage of a name; who may not touch the deployment it belongs to learns nothing of it."""

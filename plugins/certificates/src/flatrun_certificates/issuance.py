@@ -16,6 +16,7 @@ from flatrun_certificates.settings import CertbotSettings
 from flatrun_certificates.state import STATES, States
 from flatrun_certificates.store import Store
 from flatrun_core import Failed, FlatrunError, Invalid, PluginContext, ServiceKey
+from flatrun_core.db import now
 from flatrun_core.ports.certificates import (
     DNS_RECORDS,
     Certificate,
@@ -39,13 +40,14 @@ STORE: Final[ServiceKey[Store]] = ServiceKey("certificates.store", "certificates
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A certificate to be had: ``name`` its lineage, ``deployment`` for whom."""
+    """A certificate to be had: ``name`` its lineage, ``deployment`` for whom, ``by_person`` who asks."""
 
     name: str
     hosts: tuple[str, ...]
     deployment: str | None = None
     force: bool = False
     renewal: bool = False
+    by_person: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,8 @@ class Issuance:
         """Get a certificate, in this thread's turn.
 
         ``enough`` answers when the turn has come whether it is still needed. Raises ``Invalid`` for a
-        setting, ``ProxyDown`` without asking, ``TooMany`` when the authority asked to wait,
+        setting, ``ProxyDown`` without asking, ``TooMany`` when the authority asked to wait or an attempt
+        failed while this one waited for its turn,
         ``NotReady``, ``Failed`` or ``TimedOut``; of these what failed is written down.
         """
         self.check_settings(wanted.hosts)
@@ -82,6 +85,8 @@ class Issuance:
             found = enough()
             if found is not None:
                 return found
+            # Whoever had the turn before may have failed at the same name.
+            refuse_while_waiting(self.states, wanted.name, now(), by_person=wanted.by_person)
             had, failure = self._try(wanted, is_due)
         # Whoever hears of it may want locks that come before this one.
         self._tell(wanted, had, failure)

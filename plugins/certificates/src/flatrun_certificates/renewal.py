@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -147,7 +147,7 @@ class Renewals:
         try:
             if actor is None:
                 refuse_while_waiting(self.service.states, certificate.name, now(), by_person=True)
-            had = self._again(certificate)
+            had = self._again(certificate, by_person=actor is None)
             outcome = Outcome(certificate.name, had.certificate, tail(had.output))
         except Exception as exc:
             if not fault_of(exc).kind:
@@ -171,9 +171,9 @@ class Renewals:
             )
         return possible
 
-    def _again(self, certificate: Certificate) -> Had:
+    def _again(self, certificate: Certificate, *, by_person: bool) -> Had:
         return self.service.issuance.attempt(
-            self._wanted(certificate),
+            replace(self._wanted(certificate), by_person=by_person),
             is_due=lambda one: self.service.plan(one).due,
             enough=lambda: self._renewed_meanwhile(certificate),
         )

@@ -78,10 +78,11 @@ class CertificateSchema(Schema):
     next_attempt_at = fields.Time(metadata={"description": "When the next one is, after a failure", **_TIME})
     served = fields.Boolean(
         metadata={
-            "description": "Whether the running proxy served it when it was asked last",
+            "description": "Whether the proxy served it when it was asked last; absent while it does not run",
             "example": True,
         }
     )
+    served_checked_at = fields.Time(metadata={"description": "When it was asked", **_TIME})
     warnings = fields.List(
         fields.String(), metadata={"description": "What somebody has to know", "example": [_WARNING]}
     )

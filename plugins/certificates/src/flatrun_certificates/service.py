@@ -84,7 +84,7 @@ class CertificateService:
         name = lineage_name(wanted)
         refuse_while_waiting(self.states, name, now(), by_person=by_person)
         had = self.issuance.attempt(
-            Wanted(name, wanted, deployment, force=self._must_replace(wanted)),
+            Wanted(name, wanted, deployment, force=self._must_replace(wanted), by_person=by_person),
             is_due=lambda one: self.plan(one).due,
             enough=lambda: self._enough(wanted, by_person=by_person),
         )
