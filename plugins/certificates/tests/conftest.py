@@ -88,6 +88,20 @@ class Maker:
         chain = ca.public_bytes(Encoding.PEM)
         return {"cert": leaf, "chain": chain, "fullchain": leaf + chain, "privkey": key_pem}
 
+    def self_signed(self, hosts: Sequence[str], cn: str = "Ourselves", **options: Any) -> dict[str, bytes]:
+        """Files as somebody makes them who signs himself; ``chain`` is the leaf again."""
+        key, key_pem = pair()
+        before = datetime.now(UTC) - options.get("age", self.age)
+        builder = (
+            x509.CertificateBuilder(_name(cn), _name(cn), key.public_key(), x509.random_serial_number())
+            .not_valid_before(before)
+            .not_valid_after(before + options.get("lifetime", self.lifetime))
+        )
+        names = x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts])
+        built = builder.add_extension(names, critical=False).sign(options.get("key", key), hashes.SHA256())
+        leaf = built.public_bytes(Encoding.PEM)
+        return {"cert": leaf, "chain": leaf, "fullchain": leaf, "privkey": key_pem}
+
     def other_key(self) -> bytes:
         """A key of nobody's certificate."""
         key = ec.generate_private_key(ec.SECP256R1())
@@ -130,6 +144,14 @@ class Lineages:
         head = f"version = 5.8.0\narchive_dir = {archive / name}\n{links}"
         (renewal / f"{name}.conf").write_text(f"{head}[renewalparams]\n{how}")
         return live / name
+
+    def by_hand(self, name: str, files: Mapping[str, bytes]) -> Path:
+        """Put files into ``live`` that certbot does not know; the folder."""
+        folder = self.live / name
+        folder.mkdir(parents=True)
+        for kind, data in files.items():
+            (folder / f"{kind}.pem").write_bytes(data)
+        return folder
 
 
 _NUMBER: Final = re.compile(r"cert(\d+)\.pem$")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -77,3 +78,38 @@ def test_a_file_cut_at_any_byte_is_either_refused_or_still_whole(made_files: Any
 def test_rubbish_is_refused_with_a_reason(junk: bytes) -> None:
     with pytest.raises(PemProblem):
         read_pair(junk, junk, junk)
+
+
+@pytest.mark.parametrize("issuers", ["leaf", "empty"])
+def test_one_that_is_signed_by_itself_is_complete(maker: Any, issuers: str) -> None:
+    files = maker.self_signed(["a.example.com"])
+    found = read(files if issuers == "leaf" else files | {"chain": b""})
+    assert (found.domains, found.issuer, found.self_signed) == (("a.example.com",), "Ourselves", True)
+    assert read(maker.self_signed(["a.example.com"], cn="")).issuer == "a.example.com"
+    assert read(maker.files(["a.example.com"])).self_signed is False
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda f, m: {"chain": m.files(["a.example.com"])["chain"]}, "not complete"),
+        (lambda f, m: {"chain": f["chain"][:-40]}, "damaged"),
+        (
+            lambda f, m: {"fullchain": f["cert"] + m.files(["a.example.com"])["chain"]},
+            "not the certificate's",
+        ),
+        (lambda f, m: {"privkey": m.other_key()}, "the key is not the certificate's"),
+    ],
+)
+def test_one_that_is_signed_by_itself_is_damaged_like_others(
+    maker: Any, change: Callable[..., Any], reason: str
+) -> None:
+    files = maker.self_signed(["a.example.com"])
+    with pytest.raises(PemProblem, match=reason):
+        read({**files, "chain": b"", **change(files, maker)})
+
+
+def test_one_that_only_says_it_signed_itself_is_not_complete(maker: Any) -> None:
+    other = ec.generate_private_key(ec.SECP256R1())
+    with pytest.raises(PemProblem, match="not complete"):
+        read(maker.self_signed(["a.example.com"], key=other))

@@ -17,7 +17,7 @@ from flatrun_certificates.issuance import Issuance
 from flatrun_certificates.models import State
 from flatrun_certificates.paths import PLACES
 from flatrun_certificates.preflight import Finding, Preflight
-from flatrun_certificates.renewal import SERVICE
+from flatrun_certificates.renewal import RENEWALS, SERVICE
 from flatrun_certificates.schemas import CertificateSchema
 from flatrun_certificates.state import STATES
 from flatrun_core import Conflict, Failed, FlatrunError, Invalid, RateLimited
@@ -402,3 +402,38 @@ def test_a_person_who_waited_asks_again_unless_the_authority_said_to_wait(
     )
     assert found[1] == calls
     assert isinstance(found[0], type(refused))
+
+
+def test_one_signed_by_itself_is_served_and_never_renewed_by_itself(make_bench: Any) -> None:
+    bench = make_bench({"certbot.enabled": True})
+    files = bench.maker.self_signed(["a.example.com"], age=OLD)
+    live = bench.lineages.by_hand("a.example.com", files)
+    bench.routes.add("blog", "a.example.com")
+    shown = bench.one("a.example.com")
+    assert (shown["issuer"], shown["auto_renew"]) == ("Ourselves", False)
+    (live / ".flatrun-auto-renew-enabled").touch()
+    assert bench.service(RENEWALS).pass_over() == {"renewed": [], "failed": [], "published": []}
+    path = "/api/certificates/a.example.com/auto-renew"
+    answer = bench.admin.open("PATCH", path, json={"auto_renew": True})
+    assert (answer.status_code, answer.get_json()["code"]) == (409, "CONFLICT")
+    assert bench.admin.open("PATCH", path, json={"auto_renew": False}).status_code == 200
+    with tls_server(live) as address:
+        bench.proxy.https = (address,)
+        assert bench.certificates.confirm(bench.certificates.ensure(["a.example.com"])) == ""
+    assert bench.issuer.calls == []
+
+
+def test_an_authoritys_comes_before_one_signed_by_itself(bench: Any) -> None:
+    files = bench.maker.self_signed(["a.example.com"], lifetime=timedelta(days=3650))
+    bench.lineages.by_hand("ours", files)
+    assert bench.certificates.lookup(["a.example.com"]).name == "ours"
+    bench.lineages.add("a.example.com")
+    assert bench.certificates.lookup(["a.example.com"]).name == "a.example.com"
+
+
+def test_one_signed_by_itself_that_an_authority_issued_is_renewed(make_bench: Any) -> None:
+    bench = make_bench({"certbot.enabled": True})
+    live = bench.lineages.add("a.example.com", age=OLD)
+    for kind, data in bench.maker.self_signed(["a.example.com"], age=OLD).items():
+        (live / f"{kind}.pem").resolve().write_bytes(data)
+    assert bench.service(RENEWALS).pass_over()["renewed"] == ["a.example.com"]

@@ -122,7 +122,7 @@ class AutoRenew(MethodView):
         "certificates:write", deployment=_writable, action="certificates.auto_renew", resource="certificate"
     )
     @blp.arguments(AutoRenewSchema)
-    @blp.raises(404, 500)
+    @blp.raises(404, 409, 500)
     @blp.response(200, AutoRenewAnswer)
     def patch(self, body: dict[str, Any], domain: str) -> dict[str, Any]:
         """Let a certificate be renewed by itself, or not, whatever the setting says for the others."""

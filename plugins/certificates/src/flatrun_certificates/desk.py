@@ -10,7 +10,7 @@ from flatrun_certificates.lineages import Lineage
 from flatrun_certificates.renewal import RENEWALS, SERVICE, Outcome, Renewals
 from flatrun_certificates.service import CertificateService
 from flatrun_certificates.usage import Usage
-from flatrun_core import Failed, FlatrunError, Level, NotFound, PluginContext, ServiceKey
+from flatrun_core import Conflict, Failed, FlatrunError, Level, NotFound, PluginContext, ServiceKey
 from flatrun_core.ports.auth import Identity
 from flatrun_core.ports.certificates import Certificate
 from flatrun_core.ports.deployments import DEPLOYMENTS
@@ -96,8 +96,10 @@ class Desk:
         self.renewals.serve([])
 
     def auto_renew(self, identity: Identity, name: str, wanted: bool) -> None:
-        """Let one be renewed by itself, or not."""
-        self._lineage(identity, name, Level.WRITE)
+        """Let one be renewed by itself, or not; ``Conflict`` where it cannot be."""
+        if self._lineage(identity, name, Level.WRITE).own_signed and wanted:
+            text = f"The certificate '{name}' is signed by itself, and no authority can be asked for another"
+            raise Conflict(f"{text}: put a newer one into its folder by hand, or delete it and request one")
         self.service.store.set_auto_renew(name, wanted)
 
     def renew_due(self, identity: Identity) -> dict[str, Any]:

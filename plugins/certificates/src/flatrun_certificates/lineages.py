@@ -40,7 +40,8 @@ class Lineage:
     ``leaf`` is None when nothing in it can be used, and ``problem`` says what is wrong with the
     newest files, empty for nothing. ``marker`` is True or False where the certificate's own setting
     of renewal says so. ``server`` and ``authenticator`` are how certbot got it, empty where it did
-    not, and ``webroots`` the folders that it names. ``seen`` are the files that were looked at, as they were.
+    not, and ``webroots`` the folders that it names. ``seen`` are the files that were looked at, as they
+    were. ``own_signed`` is a certificate signed by itself that nobody got: there is none to ask for another.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Lineage:
     authenticator: str
     webroots: tuple[str, ...]
     seen: tuple[tuple[str, Stamp], ...]
+    own_signed: bool = False
 
     def unchanged(self) -> bool:
         """Whether every file that was looked at is still the same; reads none."""
@@ -77,7 +79,8 @@ def read_lineage(folders: Folders, name: str) -> Lineage:
     if leaf is None:
         files, leaf = _earlier(folders.archive / name, files, looked)
     marker = _marker(folders.live / name, looked)
-    how = looked.text(folders.renewal / f"{name}.conf")
+    conf = folders.renewal / f"{name}.conf"
+    how = looked.text(conf)
     server = _named(_SERVER, how)
     return Lineage(
         name=name,
@@ -90,6 +93,7 @@ def read_lineage(folders: Folders, name: str) -> Lineage:
         authenticator=_named(_AUTHENTICATOR, how),
         webroots=tuple(dict.fromkeys(_WEBROOT.findall(how.partition("authenticator")[2]))),
         seen=tuple(looked.stamps.items()),
+        own_signed=leaf is not None and leaf.self_signed and looked.stamps[str(conf)] is None,
     )
 
 

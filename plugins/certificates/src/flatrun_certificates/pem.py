@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
@@ -34,19 +34,23 @@ class Leaf:
     fingerprint: str
     serial: int
     ocsp: bool
+    self_signed: bool = False
 
 
 def read_pair(leaf: bytes, chain: bytes, key: bytes, issuers: bytes = b"") -> Leaf:
     """The leaf of a set of files that belong together; raises ``PemProblem``.
 
     ``chain`` is the leaf followed by its issuers, and ``issuers`` these alone, where they are kept.
-    A file that was cut at any byte does not pass.
+    A file that was cut at any byte does not pass. One that is signed by itself has no issuers; where
+    a file is kept for them it may name itself.
     """
     first = one_certificate(leaf)
     chained = certificates(chain, "the chain")
     if chained[0] != first:
         raise PemProblem("the chain begins with another certificate")
-    if issuers and len(certificates(issuers, "the issuers")) != len(chained) - 1:
+    kept = certificates(issuers, "the issuers") if issuers else chained[1:]
+    alone = _is_self_signed(first) and all(one == first for one in (*kept, *chained))
+    if len(kept) != len(chained) - 1 and not alone:
         raise PemProblem("the chain is not complete")
     if len(chained) > 1 and chained[1].subject != first.issuer:
         raise PemProblem("the chain is not the certificate's")
@@ -82,14 +86,16 @@ def describe(certificate: x509.Certificate) -> Leaf:
         raise PemProblem("the certificate names no domains") from exc
     if not domains:
         raise PemProblem("the certificate names no domains")
+    self_signed = _is_self_signed(certificate)
     return Leaf(
         domains=domains,
-        issuer=_issuer(certificate),
+        issuer=_issuer(certificate) or (domains[0] if self_signed else ""),
         not_before=certificate.not_valid_before_utc,
         not_after=certificate.not_valid_after_utc,
         fingerprint=certificate.fingerprint(hashes.SHA256()).hex(),
         serial=certificate.serial_number,
         ocsp=_has_responder(certificate),
+        self_signed=self_signed,
     )
 
 
@@ -122,6 +128,16 @@ def _public_of_key(data: bytes) -> bytes:
         return key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
         raise PemProblem("the key is damaged" if data.strip() else "the key is empty") from exc
+
+
+def _is_self_signed(certificate: x509.Certificate) -> bool:
+    if certificate.issuer != certificate.subject:
+        return False
+    try:
+        certificate.verify_directly_issued_by(certificate)
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        return False
+    return True
 
 
 def _issuer(certificate: x509.Certificate) -> str:

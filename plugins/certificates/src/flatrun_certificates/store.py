@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from flatrun_certificates.lineages import DISABLED, ENABLED, Lineage, Stamp, read_lineage, stamp
 from flatrun_certificates.paths import Folders
@@ -76,16 +76,20 @@ class Store:
         return [found for lineage in self.lineages() if (found := self.certificate(lineage)) is not None]
 
     def lookup(self, hosts: Sequence[str]) -> Certificate | None:
-        """The best certificate for the hosts, see the port; those that are over come last."""
+        """The best certificate for the hosts, see the port.
+
+        Those that are over come last, and of two those that are signed by themselves alone.
+        """
         if not hosts:
             return None
         moment = self._clock()
-        found = [one for one in self._naming(hosts[0]) if one.covers(hosts[:1])]
-        return max(
-            found,
-            key=lambda one: (one.not_after > moment, one.covers(hosts), one.not_after, one.name),
-            default=None,
-        )
+        found = [pair for pair in self._naming(hosts[0]) if pair[0].covers(hosts[:1])]
+
+        def worth(pair: tuple[Certificate, bool]) -> tuple[Any, ...]:
+            one, own_signed = pair
+            return (one.not_after > moment, one.covers(hosts), not own_signed, one.not_after, one.name)
+
+        return max(found, key=worth)[0] if found else None
 
     def certificate(self, lineage: Lineage) -> Certificate | None:
         """What others may know of a lineage; None when it cannot be used."""
@@ -104,8 +108,13 @@ class Store:
             fingerprint=leaf.fingerprint,
             ocsp=leaf.ocsp,
             staging=lineage.staging,
-            auto_renew=self._auto_renew() if lineage.marker is None else lineage.marker,
+            auto_renew=self._renews(lineage),
         )
+
+    def _renews(self, lineage: Lineage) -> bool:
+        if lineage.own_signed:
+            return False
+        return self._auto_renew() if lineage.marker is None else lineage.marker
 
     def set_auto_renew(self, name: str, wanted: bool) -> None:
         """Mark a lineage, by a file in its folder; raises ``Failed``."""
@@ -122,13 +131,16 @@ class Store:
             if self._seen is not None:
                 self._seen.at = -GLANCE
 
-    def _naming(self, host: str) -> list[Certificate]:
+    def _naming(self, host: str) -> list[tuple[Certificate, bool]]:
+        """Those that may name a host, each with whether it is signed by itself alone."""
         with self._lock:
             seen = self._look(GLANCE)
             keys = (host, f"*.{host.partition('.')[2]}", _UNKNOWN)
             names = [name for key in keys for name in seen.by_domain.get(key, ())]
             fresh = [self._again(name) for name in dict.fromkeys(names)]
-        return [one for lineage in fresh if lineage and (one := self.certificate(lineage)) is not None]
+        return [
+            (one, lineage.own_signed) for lineage in fresh if lineage and (one := self.certificate(lineage))
+        ]
 
     def _look(self, patience: float) -> _Seen:
         """What is in the folder, not older than ``patience`` seconds. The lock is held."""
