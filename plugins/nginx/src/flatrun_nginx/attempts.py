@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from flatrun_core import FlatrunError
+from flatrun_nginx import ports
 from flatrun_nginx.container import NginxContainer, State
 from flatrun_nginx.environment import Environment
 
@@ -47,5 +48,9 @@ class Attempts:
         self._last = None
 
     def _circumstances(self, environment: Environment, state: State) -> tuple[object, ...]:
-        image = self._container.image_id(environment.settings.image)
-        return (environment, state.kind, state.id, image)
+        settings = environment.settings
+        image = self._container.image_id(settings.image)
+        taken = [
+            ports.is_taken(settings.bind_address, port) for port in (settings.http_port, settings.https_port)
+        ]
+        return (environment, state.kind, state.id, image, *taken)

@@ -141,9 +141,9 @@ def test_a_port_that_is_taken_is_named_and_had_once_it_is_free(
         assert str(edge.http_port) in applied.message
         found = checks.container(edge.backend._ctx)
         assert (found.status, str(edge.http_port) in found.message) == ("error", True)
-    again = edge.backend.apply([make_site("blog")], set(), False)
-    assert (again.serving, again.message) == (False, applied.message)
-    applied = edge.backend.apply([make_site("blog")], set(), True)
+        again = edge.backend.apply([make_site("blog")], set(), False)
+        assert (again.serving, again.message) == (False, applied.message)
+    applied = edge.backend.apply([make_site("blog")], set(), False)
     assert applied.serving, applied.message
     assert answers(edge, "blog.example.com")
 
