@@ -65,6 +65,58 @@ def test_doctor_finds_damage_and_names_a_few_only(bench: Any) -> None:
     assert finding.message.endswith("and 2 more")
 
 
+def test_what_doctor_calls_damaged_is_renewed_as_if_it_were_due(bench: Any) -> None:
+    bench.lineages.add("a.example.com")
+    live = bench.lineages.add("a.example.com")
+    bench.lineages.add("fresh.example.com")
+    os.truncate((live / "privkey.pem").resolve(), 10)
+    assert "renewing mends it" in found(bench).message
+    assert bench.one("a.example.com")["status"] == "valid"
+    result = bench.admin.post("/api/certificates/renew").get_json()["result"]
+    assert (result["success"], result["renewed_domains"]) == (True, ["a.example.com"])
+    assert found(bench) == Finding("ok", "2 certificates")
+
+
+@pytest.fixture
+def broken(bench: Any) -> Any:
+    """A panel with two certificates in which nothing can be used; an entry wants one."""
+    bench.routes.add("blog", "a.example.com", "www.a.example.com")
+    for name in ("a.example.com", "b.example.com"):
+        live = bench.lineages.add(name)
+        os.truncate((live / "cert.pem").resolve(), 10)
+    assert bench.listed() == {}
+    assert "a.example.com: nothing in it can be used" in found(bench).message
+    return bench
+
+
+def test_what_cannot_be_used_at_all_is_had_anew_where_an_entry_wants_it(broken: Any) -> None:
+    result = broken.admin.post("/api/certificates/renew").get_json()["result"]
+    assert (result["success"], result["renewed_domains"]) == (False, ["a.example.com"])
+    assert [one["domain"] for one in result["failed_domains"]] == ["b.example.com"]
+    assert "or delete it" in result["failed_domains"][0]["error"]
+    assert broken.one("a.example.com")["domains"] == ["a.example.com", "www.a.example.com"]
+    assert broken.issuer.calls == [("issue", "a.example.com")]
+    # Nothing was tried, so nothing failed but what is said.
+    again = broken.admin.post("/api/certificates/renew")
+    assert (again.status_code, again.get_json()["result"]["renewed"]) == (200, False)
+    assert "b.example.com: nothing in it can be used" in found(broken).message
+
+
+@pytest.mark.parametrize("path", ["certificates/a.example.com/renew", "deployments/blog/certificates/renew"])
+def test_what_cannot_be_used_at_all_is_had_anew_by_name_too(broken: Any, path: str) -> None:
+    assert broken.admin.post(f"/api/{path}").status_code == 200
+    assert list(broken.listed()) == ["a.example.com"]
+
+
+def test_what_cannot_be_used_and_nobody_wants_says_what_to_do(broken: Any) -> None:
+    answer = broken.admin.post("/api/certificates/b.example.com/renew")
+    assert answer.status_code == 500
+    assert "request a certificate for its names, or delete it" in answer.get_json()["error"]
+    assert broken.admin.delete("/api/certificates/b.example.com").status_code == 200
+    broken.issuer.refuse["a.example.com"] = Failed("the authority says no", code="CERTBOT_FAILED")
+    assert broken.admin.post("/api/certificates/renew").status_code == 500
+
+
 @pytest.mark.parametrize("dns", [True, False])
 def test_doctor_finds_settings_that_cannot_work(make_bench: Any, tmp_path: Path, dns: bool) -> None:
     settings = {"certbot.ca_file": str(tmp_path / "gone.pem"), "certbot.dns_provider": "acme-dns"}

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -379,3 +380,13 @@ def test_two_at_once_renew_one_after_the_other_and_only_once(busy: Any) -> None:
         thread.join(30)
     assert busy.issuer.calls == [("renew", "a.example.com")]
     assert busy.service(STORE).lookup(["a.example.com"]) is not None
+
+
+def test_what_is_damaged_is_renewed_by_itself_and_waits_after_a_failure(busy: Any) -> None:
+    for name in ("a.example.com", "b.example.com"):
+        busy.lineages.add(name)
+        os.truncate((busy.lineages.add(name) / "fullchain.pem").resolve(), 10)
+    busy.issuer.refuse["b.example.com"] = Failed("no", code="CERTBOT_FAILED")
+    found = run(busy)
+    assert (found["renewed"], found["failed"]) == (["a.example.com"], ["b.example.com"])
+    assert run(busy) == {"renewed": [], "failed": [], "published": []}

@@ -13,14 +13,13 @@ from typing import Any
 import pytest
 
 from flatrun_certificates import handshake
-from flatrun_certificates.issuance import Issuance
 from flatrun_certificates.models import State
 from flatrun_certificates.paths import PLACES
 from flatrun_certificates.preflight import Finding, Preflight
-from flatrun_certificates.renewal import RENEWALS, SERVICE
+from flatrun_certificates.renewal import RENEWALS
 from flatrun_certificates.schemas import CertificateSchema
 from flatrun_certificates.state import STATES
-from flatrun_core import Conflict, Failed, FlatrunError, Invalid, RateLimited
+from flatrun_core import Conflict, Failed, FlatrunError, Invalid
 from flatrun_core.ports.scheduling import LOCKS
 
 OLD = timedelta(days=80)
@@ -344,66 +343,6 @@ def test_events_and_log_tell_of_a_failure(bench: Any, caplog: pytest.LogCaptureF
     assert any("the authority says no" in record.getMessage() for record in caplog.records)
 
 
-def second_of_two(
-    bench: Any, monkeypatch: pytest.MonkeyPatch, error: Exception, ask: Callable[[], Any]
-) -> tuple[Any, int]:
-    """What the second is told who asks while the first is being refused, and how often was asked."""
-    bench.issuer.refuse["a.example.com"] = error
-    told: list[Any] = []
-    at_the_door = [threading.Event(), threading.Event()]
-    check, knocked = Issuance.check_settings, iter(at_the_door)
-
-    def knock(self: Issuance, hosts: Any) -> None:
-        check(self, hosts)
-        next(knocked).set()
-
-    def work() -> None:
-        with bench.panel.database.session():
-            try:
-                told.append(ask())
-            except FlatrunError as exc:
-                told.append(exc)
-
-    threads = [threading.Thread(target=work) for _ in range(2)]
-
-    def while_the_first_has_its_turn() -> None:
-        bench.issuer.during = lambda: None
-        threads[1].start()
-        assert at_the_door[1].wait(30)
-
-    monkeypatch.setattr(Issuance, "check_settings", knock)
-    bench.issuer.during = while_the_first_has_its_turn
-    threads[0].start()
-    assert at_the_door[1].wait(30)
-    for thread in threads:
-        thread.join(30)
-    return told[1], len(bench.issuer.calls)
-
-
-def test_who_waited_while_the_first_failed_does_not_ask_again(bench: Any, monkeypatch: Any) -> None:
-    refused = Failed("no", code="CERTBOT_FAILED")
-    told, calls = second_of_two(
-        bench, monkeypatch, refused, lambda: bench.certificates.ensure(["a.example.com"])
-    )
-    assert isinstance(told, RateLimited)
-    assert calls == 1
-    assert bench.service(STATES).of("a.example.com").failures == 1
-
-
-@pytest.mark.parametrize(
-    ("refused", "calls"), [(Failed("no", code="CERTBOT_FAILED"), 2), (RateLimited("too many"), 1)]
-)
-def test_a_person_who_waited_asks_again_unless_the_authority_said_to_wait(
-    bench: Any, monkeypatch: Any, refused: Exception, calls: int
-) -> None:
-    service = bench.service(SERVICE)
-    found = second_of_two(
-        bench, monkeypatch, refused, lambda: service.obtain(["a.example.com"], by_person=True)
-    )
-    assert found[1] == calls
-    assert isinstance(found[0], type(refused))
-
-
 def test_one_signed_by_itself_is_served_and_never_renewed_by_itself(make_bench: Any) -> None:
     bench = make_bench({"certbot.enabled": True})
     files = bench.maker.self_signed(["a.example.com"], age=OLD)
@@ -433,7 +372,7 @@ def test_an_authoritys_comes_before_one_signed_by_itself(bench: Any) -> None:
 
 def test_one_signed_by_itself_that_an_authority_issued_is_renewed(make_bench: Any) -> None:
     bench = make_bench({"certbot.enabled": True})
-    live = bench.lineages.add("a.example.com", age=OLD)
+    live = bench.lineages.add("a.example.com", age=OLD, server="")
     for kind, data in bench.maker.self_signed(["a.example.com"], age=OLD).items():
         (live / f"{kind}.pem").resolve().write_bytes(data)
     assert bench.service(RENEWALS).pass_over()["renewed"] == ["a.example.com"]

@@ -72,7 +72,7 @@ def timers(ctx: PluginContext) -> Sequence[Timer]:
 def jobs(ctx: PluginContext) -> Sequence[JobKind]:
     """The pass."""
 
-    def run(_: JobContext) -> Mapping[str, Any]:
-        return ctx.services.get(RENEWALS).pass_over()
+    def run(job: JobContext) -> Mapping[str, Any]:
+        return ctx.services.get(RENEWALS).pass_over(job.cancelled)
 
     return [JobKind(JOB, run)]

@@ -72,7 +72,11 @@ class RenewDue(MethodView):
     @blp.raises(500, 503)
     @blp.response(200, RenewalAnswer)
     def post(self) -> dict[str, Any]:
-        """Renew the certificates that are due, of deployments you can change; may take minutes."""
+        """Renew the certificates that are due or damaged, of deployments you can change; may take minutes.
+
+        What is so damaged that nothing in it can be used is not listed, and had anew where an entry
+        wants it; else it is among `failed_domains`, with what to do.
+        """
         return {"message": "Renewal completed", "result": service(DESK).renew_due(identity())}
 
 

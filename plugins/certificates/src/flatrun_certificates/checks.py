@@ -46,7 +46,7 @@ def certificates(ctx: PluginContext) -> Finding:
     states = service.states.all()
     problems += [
         f"{name}: could not be had: {states[name].last_error}"
-        for name in sorted(service.wanted() - names)
+        for name in sorted(service.wanted().keys() - names)
         if name in states and states[name].failures
     ]
     if not problems:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from flatrun_certificates.answers import certificate_object
-from flatrun_certificates.errors import InUse, ProxyDown
+from flatrun_certificates.errors import InUse, ProxyDown, Stopped
 from flatrun_certificates.faults import tail
 from flatrun_certificates.lineages import Lineage
 from flatrun_certificates.renewal import RENEWALS, SERVICE, Outcome, Renewals
@@ -103,17 +103,20 @@ class Desk:
         self.service.store.set_auto_renew(name, wanted)
 
     def renew_due(self, identity: Identity) -> dict[str, Any]:
-        """Renew what is due among the certificates that somebody may change."""
+        """Renew what is due or damaged among the certificates that somebody may change."""
         self.renewals.ask_windows()
         usage = self.service.usage()
         chosen = [
-            one
-            for one in self.service.all()
-            if one.due and _can(identity, Level.WRITE, usage.owners(one.domains))
+            one for one in self.service.to_renew() if _can(identity, Level.WRITE, usage.owners(one.domains))
         ]
-        outcomes = self._renewed(chosen)
+        broken = [
+            one
+            for one in self.service.broken()
+            if _can(identity, Level.WRITE, self._owners_of_broken(one, usage))
+        ]
+        outcomes = self._renewed(chosen, broken)
         result = _summary(outcomes)
-        if outcomes and not result["renewed"]:
+        if any(one.attempted for one in outcomes) and not result["renewed"]:
             _raise_if_down(outcomes, result=result)
             raise Failed(
                 f"No certificate could be renewed. {outcomes[0].error}", code="CERTBOT_FAILED", result=result
@@ -124,9 +127,10 @@ class Desk:
         """Renew one at once, due or not; raises ``Failed`` when it could not be had."""
         lineage = self._lineage(identity, name, Level.WRITE)
         certificate = self.service.store.certificate(lineage)
-        if certificate is None:
-            raise _absent()
-        outcome = self._renewed([certificate])[0]
+        chosen, broken = ([certificate], []) if certificate is not None else ([], [lineage])
+        outcome = next(iter(self._renewed(chosen, broken)), None)
+        if outcome is None:
+            raise Stopped
         if not outcome.success:
             _raise_if_down([outcome])
             raise Failed(outcome.message, code="CERTBOT_FAILED", result=_result(outcome))
@@ -139,18 +143,23 @@ class Desk:
             deployments.get(name)
         usage = self.service.usage()
         chosen = [one for one in self.service.all() if usage.owners(one.domains) == [name]]
-        outcomes = self._renewed(chosen)
+        broken = [one for one in self.service.broken() if self._owners_of_broken(one, usage) == [name]]
+        outcomes = self._renewed(chosen, broken)
         _raise_if_down(outcomes)
         return {
             "results": [_result(one) for one in outcomes],
             "success": all(one.success for one in outcomes),
         }
 
-    def _renewed(self, chosen: Sequence[Certificate]) -> list[Outcome]:
+    def _renewed(self, chosen: Sequence[Certificate], broken: Sequence[Lineage]) -> list[Outcome]:
         """Renew these; 400 when a setting is missing that all of them need."""
-        if chosen:
+        if chosen or {one.name for one in broken} & self.service.wanted().keys():
             self.service.issuance.check_settings(())
-        return self.renewals.renew(chosen)
+        return self.renewals.renew(chosen, broken)
+
+    def _owners_of_broken(self, lineage: Lineage, usage: Usage) -> Sequence[str]:
+        """Its files say no names: those of the entry that wants it."""
+        return usage.owners([*self.service.wanted(usage).get(lineage.name, ()), lineage.name])
 
     def _answers_tls(self) -> bool:
         try:
@@ -173,8 +182,11 @@ class Desk:
         return lineage
 
     def _owners(self, name: str, lineage: Lineage | None) -> Sequence[str]:
+        usage = self.service.usage()
+        if lineage is not None and lineage.leaf is None:
+            return self._owners_of_broken(lineage, usage)
         domains = _domains(lineage) if lineage is not None else ()
-        return self.service.usage().owners([*domains, name])
+        return usage.owners([*domains, name])
 
 
 def _domains(lineage: Lineage) -> Sequence[str]:

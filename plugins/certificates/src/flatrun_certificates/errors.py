@@ -64,6 +64,13 @@ class NotReady(Conflict):
     code = "PREFLIGHT_FAILED"
 
 
+class Stopped(Unavailable):
+    """503: the panel ends, so nothing was asked and nothing counts as a failure."""
+
+    def __init__(self) -> None:
+        super().__init__("The panel is being stopped: ask again when it runs")
+
+
 class ProxyDown(Unavailable):
     """503 ``NGINX_NOT_RUNNING``: the authority would fetch its proof from a proxy that does not run."""
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from flatrun_certificates.errors import NotReady, ProxyDown, TooMany, fault_of
+from flatrun_certificates.errors import NotReady, ProxyDown, Stopped, TooMany, fault_of
 from flatrun_certificates.faults import Fault
 from flatrun_certificates.issuers import ISSUERS, Issuers
 from flatrun_certificates.paths import PLACES, Places
@@ -166,6 +166,8 @@ class Issuance:
             warnings = self._look_first(wanted)
             issued = self._ask(wanted)
             certificate = self._result(issued.name)
+        except Stopped:
+            raise
         except Exception as exc:  # noqa: BLE001 - raised again once it is written down
             self._failed(wanted, fault_of(exc), warnings or _words(exc))
             return None, exc

@@ -14,7 +14,9 @@ import dns.exception
 
 from flatrun_certificates import caa
 from flatrun_certificates.causes import Here, cause
-from flatrun_certificates.fetching import Deadline, Fetcher, Outcome, Target
+from flatrun_certificates.errors import Stopped
+from flatrun_certificates.fetching import Deadline, Fetched, Fetcher, Outcome, Target
+from flatrun_certificates.pools import submit
 from flatrun_certificates.questions import Questions, Unanswered
 from flatrun_core.ports.proxy import Endpoints
 
@@ -53,6 +55,11 @@ class _Run:
     token: str
     content: str
 
+    def fetch(self, target: Target, address: str, port: int | None = None) -> "Future[Fetched]":
+        """Ask one address for the token."""
+        more = () if port is None else (port,)
+        return submit(self.pool, self.fetcher.fetch, target, address, self.content, *more)
+
 
 class Preflight:
     """Resolves names, fetches a token of ours from every address, and reads CAA records.
@@ -76,6 +83,7 @@ class Preflight:
         """What was found, host by host, within about five seconds; never raises for the network's sake.
 
         With ``wildcard`` the proof is by DNS, for which names need neither an address nor a server.
+        ``Stopped`` when the panel ends.
         """
         if not hosts:
             return []
@@ -105,14 +113,14 @@ class Preflight:
     def _look(
         self, hosts: Sequence[str], run: _Run, pool: ThreadPoolExecutor, *, wildcard: bool
     ) -> list[Finding]:
-        names = pool.submit(self._authority_names)
+        names = submit(pool, self._authority_names)
         jobs: list[tuple[str, str, Future[list[Finding]]]] = []
         for host in dict.fromkeys(hosts):
             by_dns = wildcard or host.startswith("*.")
             if not by_dns:
-                jobs.append((host, "http", pool.submit(self._reach, run, host)))
+                jobs.append((host, "http", submit(pool, self._reach, run, host)))
             method = "dns-01" if by_dns else "http-01"
-            jobs.append((host, "caa", pool.submit(self._allowed, run, host, names, method)))
+            jobs.append((host, "caa", submit(pool, self._allowed, run, host, names, method)))
         wait([job for _, _, job in jobs], run.deadline.left())
         return [finding for host, check, job in jobs for finding in _result(host, check, job)]
 
@@ -124,8 +132,8 @@ class Preflight:
         found = [Finding(host, "dns", ok=True, text=f"{host} points to {', '.join(addresses)}.")]
         target = Target("http", host, self._port, f"/{CHALLENGES}/{run.token}")
         endpoints = self._endpoints().http
-        jobs = [run.pool.submit(run.fetcher.fetch, target, address, run.content) for address in addresses]
-        own = [run.pool.submit(run.fetcher.fetch, target, *at[:1], run.content, at[1]) for at in endpoints]
+        jobs = [run.fetch(target, address) for address in addresses]
+        own = [run.fetch(target, *at) for at in endpoints]
         answers = [job.result() for job in jobs]
         here = Here(bool(endpoints), any(job.result().outcome is Outcome.RIGHT for job in own))
         bad = [
@@ -208,7 +216,7 @@ def _result(host: str, check: str, job: "Future[list[Finding]]") -> list[Finding
         text = f"{host} could not be looked at within {ALL_SECONDS:g} s: its servers are too slow to answer."
         return [Finding(host, check, ok=False, text=text)]
     error = job.exception()
-    if error is None:
+    if error is None or isinstance(error, Stopped):
         return job.result()
     logger.error("The pre-flight of %s failed", host, exc_info=error)
     return [Finding(host, check, ok=False, text=f"{host} could not be looked at: {error}")]

@@ -10,6 +10,7 @@ import dns.rcode
 import dns.resolver
 
 from flatrun_certificates.caa import Caa
+from flatrun_certificates.pools import submit
 from flatrun_certificates.resolution import resolver_at
 
 SETTING: Final = "certbot.resolver"
@@ -32,7 +33,7 @@ class Questions:
     def addresses(self, host: str) -> list[str]:
         """Every address of a name, IPv6 first as authorities try them; raises ``Unanswered``."""
         with ThreadPoolExecutor(2) as pool:
-            jobs = [pool.submit(self._ask, host, kind) for kind in ("AAAA", "A")]
+            jobs = [submit(pool, self._ask, host, kind) for kind in ("AAAA", "A")]
             results = [job.exception() or job.result() for job in jobs]
         found = [answer.to_text() for one in results if not isinstance(one, BaseException) for answer in one]
         if found:

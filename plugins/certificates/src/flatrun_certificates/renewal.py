@@ -1,7 +1,7 @@
 """Renewal: what is due is asked for again, one after the other, and shown to be served."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from flatrun_certificates import remarks, renewal_info
 from flatrun_certificates.due import every
-from flatrun_certificates.errors import ProxyDown, fault_of, in_full
+from flatrun_certificates.errors import ProxyDown, Stopped, fault_of, in_full
 from flatrun_certificates.faults import tail
 from flatrun_certificates.issuance import Had, Wanted, refuse_while_waiting
 from flatrun_certificates.lineages import Lineage
@@ -24,17 +24,25 @@ _ASK_SECONDS: Final = 5.0
 _ASK_AGAIN: Final = timedelta(hours=6)
 _CONFIRM_AGAIN: Final = timedelta(hours=12)
 _CONFIRM_SECONDS: Final = 60.0
+_BROKEN: Final = (
+    "Nothing in it can be used ({problem}), and no entry that wants TLS says which names it is for: "
+    "request a certificate for its names, or delete it."
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one renewal ended; ``error`` is empty for a success."""
+    """How one renewal ended; ``error`` is empty for a success.
+
+    ``attempted`` is False where nobody could be asked.
+    """
 
     name: str
     certificate: Certificate | None
     message: str
     error: str = ""
     proxy_down: bool = False
+    attempted: bool = True
 
     @property
     def success(self) -> bool:
@@ -54,34 +62,51 @@ class Renewals:
         """What knows the certificates."""
         return self._ctx.services.get(SERVICE)
 
-    def pass_over(self) -> dict[str, Any]:
-        """The work of the background: everything that is due and may be renewed by itself."""
+    def pass_over(self, ended: Callable[[], bool] = lambda: False) -> dict[str, Any]:
+        """The work of the background: everything that is due and may be renewed by itself.
+
+        ``ended`` tells between steps that the pass is to stop.
+        """
         self.ask_windows()
         moment = now()
         chosen = [
             one
-            for one in self.service.all()
-            if one.due and one.auto_renew and not self.service.states.of(one.name).waiting(moment)
+            for one in self.service.to_renew()
+            if one.auto_renew and not self.service.states.of(one.name).waiting(moment)
         ]
-        outcomes = self.renew(self._possible(chosen), actor=SYSTEM.actor)
-        published = self._retry_missing(moment)
-        self._look_at_served()
-        self._say_what_is_late()
-        there = {lineage.name for lineage in self.service.store.lineages()}
-        self.service.states.tidy(there | self.service.wanted())
+        outcomes = self.renew(self._possible(chosen), actor=SYSTEM.actor, ended=ended)
+        published = [] if ended() else self._retry_missing(moment)
+        if not ended():
+            self._look_back()
         return {
             "renewed": [one.name for one in outcomes if one.success],
             "failed": [one.name for one in outcomes if not one.success],
             "published": published,
         }
 
-    def renew(self, chosen: Sequence[Certificate], *, actor: Actor | None = None) -> list[Outcome]:
+    def renew(
+        self,
+        chosen: Sequence[Certificate],
+        broken: Sequence[Lineage] = (),
+        *,
+        actor: Actor | None = None,
+        ended: Callable[[], bool] = lambda: False,
+    ) -> list[Outcome]:
         """Renew these now, due or not, then let the proxy take what is new.
 
-        A failure does not stop the others. With an ``actor`` each is written into the record; a
-        request's own record needs none.
+        A failure does not stop the others; a panel that ends does. With an ``actor`` each is written
+        into the record; a request's own record needs none. Of ``broken``, in which nothing can be
+        used, those are had anew that an entry wants.
         """
-        outcomes = [self._renew_one(one, actor) for one in chosen]
+        outcomes: list[Outcome] = []
+        try:
+            for certificate in chosen:
+                if ended():
+                    break
+                outcomes.append(self._renew_one(certificate, actor))
+            outcomes += [self._have_anew(lineage) for lineage in broken]
+        except Stopped:
+            self._ctx.log.info("the panel is being stopped: the other certificates wait until it runs")
         fresh = [one.certificate for one in outcomes if one.success and one.certificate is not None]
         if fresh:
             self.serve(fresh)
@@ -144,20 +169,37 @@ class Renewals:
         self.service.states.window(lineage.name, certificate.fingerprint, window, poll)
 
     def _renew_one(self, certificate: Certificate, actor: Actor | None) -> Outcome:
-        try:
+        def work() -> Had:
             if actor is None:
                 refuse_while_waiting(self.service.states, certificate.name, now(), by_person=True)
-            had = self._again(certificate, by_person=actor is None)
-            outcome = Outcome(certificate.name, had.certificate, tail(had.output))
-        except Exception as exc:
-            if not fault_of(exc).kind:
-                self._ctx.log.debug("the renewal of '%s' failed", certificate.name, exc_info=True)
-            outcome = Outcome(
-                certificate.name, None, in_full(exc), fault_of(exc).reason, isinstance(exc, ProxyDown)
-            )
+            return self._again(certificate, by_person=actor is None)
+
+        outcome = self._outcome(certificate.name, work)
         if actor is not None:
             self._write(certificate, outcome, actor)
         return outcome
+
+    def _have_anew(self, lineage: Lineage) -> Outcome:
+        usage = self.service.usage()
+        hosts = self.service.wanted(usage).get(lineage.name, ())
+        if not hosts:
+            text = _BROKEN.format(problem=lineage.problem)
+            return Outcome(lineage.name, None, text, text, attempted=False)
+        deployment = usage.owner(hosts[0])
+        return self._outcome(
+            lineage.name, lambda: self.service.obtain(hosts, deployment=deployment, by_person=True)
+        )
+
+    def _outcome(self, name: str, work: Callable[[], Had]) -> Outcome:
+        try:
+            had = work()
+            return Outcome(name, had.certificate, tail(had.output))
+        except Stopped:
+            raise
+        except Exception as exc:
+            if not fault_of(exc).kind:
+                self._ctx.log.debug("the renewal of '%s' failed", name, exc_info=True)
+            return Outcome(name, None, in_full(exc), fault_of(exc).reason, isinstance(exc, ProxyDown))
 
     def _possible(self, chosen: Sequence[Certificate]) -> Sequence[Certificate]:
         """Those that can be proven now: without a running proxy, the authority would find nothing."""
@@ -235,6 +277,13 @@ class Renewals:
             except Exception:
                 self._ctx.log.exception("'%s' could not be published", deployment)
         return sorted(wanting)
+
+    def _look_back(self) -> None:
+        """See what is served and what is late, and forget what is over."""
+        self._look_at_served()
+        self._say_what_is_late()
+        there = {lineage.name for lineage in self.service.store.lineages()}
+        self.service.states.tidy(there | self.service.wanted().keys())
 
     def _look_at_served(self) -> None:
         """Ask the proxy about certificates it was not asked about for a while."""

@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from flatrun_certificates import due, handshake, remains
+from flatrun_certificates.errors import Stopped
 from flatrun_certificates.issuance import (
     ISSUANCE,
     STORE,
@@ -69,6 +70,16 @@ class CertificateService:
         """Every certificate that can be used, by name."""
         return [self.with_due(one) for one in self.store.all()]
 
+    def to_renew(self) -> list[Certificate]:
+        """What is due, by time or because its newest files are damaged, by name."""
+        found = [(one, self.store.certificate(one)) for one in self.store.lineages()]
+        known = [(lineage, self.with_due(one)) for lineage, one in found if one is not None]
+        return [one for lineage, one in known if one.due or lineage.problem]
+
+    def broken(self) -> list[Lineage]:
+        """The lineages in which nothing can be used, by name."""
+        return [one for one in self.store.lineages() if one.leaf is None]
+
     def ensure(self, hosts: Sequence[str], *, deployment: str | None = None) -> Certificate:
         """The certificate that covers all hosts, asked for when there is none; see the port."""
         return self.obtain(hosts, deployment=deployment).certificate
@@ -105,7 +116,10 @@ class CertificateService:
 
     def advice(self, hosts: Sequence[str]) -> Sequence[str]:
         """What would keep the authority from issuing; see the port."""
-        return self.issuance.advice(tuple(dict.fromkeys(hosts)))
+        try:
+            return self.issuance.advice(tuple(dict.fromkeys(hosts)))
+        except Stopped:
+            return ()
 
     def release(self, hosts: Sequence[str]) -> Sequence[str]:
         """Delete the certificates of these hosts that no site uses any more; the names of those gone."""
@@ -123,10 +137,11 @@ class CertificateService:
         self.forget(asked)
         return unused
 
-    def wanted(self) -> set[str]:
-        """The names of the lineages that routed entries want, whether they are there or not."""
-        usage = self.usage()
-        return {lineage_name(usage.together(host)) for host in usage.hosts if usage.wants_tls(host)}
+    def wanted(self, usage: Usage | None = None) -> dict[str, tuple[str, ...]]:
+        """The lineages that routed entries want, whether they are there or not, each with its hosts."""
+        usage = usage or self.usage()
+        entries = {usage.together(host) for host in usage.hosts if usage.wants_tls(host)}
+        return {lineage_name(hosts): hosts for hosts in entries}
 
     def forget(self, hosts: Collection[str]) -> None:
         """Forget failures for hosts that nobody wants a certificate for any more.
@@ -134,7 +149,7 @@ class CertificateService:
         What the authority itself asked to wait for is kept: it counts for whoever asks next.
         """
         moment, wanted = now(), self.wanted()
-        states = [self.states.of(name) for name in {lineage_name((host,)) for host in hosts} - wanted]
+        states = [self.states.of(name) for name in {lineage_name((host,)) for host in hosts} - wanted.keys()]
         gone = [
             state.name
             for state in states

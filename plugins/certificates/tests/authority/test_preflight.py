@@ -13,6 +13,7 @@ import dns.rcode
 import pytest
 
 from flatrun_certificates import preflight
+from flatrun_certificates.errors import Stopped
 from flatrun_certificates.preflight import Finding, Preflight
 from flatrun_core.ports.proxy import Endpoints
 
@@ -329,3 +330,33 @@ def test_nobody_is_asked_about_nothing(scene: Scene) -> None:
     made = Preflight("", 80, scene.webroot, Endpoints, tuple)
     assert made.check([]) == []
     assert scene.asked == []
+
+
+@pytest.mark.parametrize("refuses", [1, 2, 3, 4, 5])
+def test_a_panel_that_ends_is_no_failure_of_the_look(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, refuses: int
+) -> None:
+    submit, asked, lock = preflight.ThreadPoolExecutor.submit, [], threading.Lock()
+
+    def ending(pool: Any, *work: Any) -> Any:
+        with lock:
+            asked.append(work)
+            over = len(asked) >= refuses
+        if over:
+            raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+        return submit(pool, *work)
+
+    monkeypatch.setattr(preflight.ThreadPoolExecutor, "submit", ending)
+    with pytest.raises(Stopped):
+        scene.look()
+    assert caplog.records == []
+    assert list(scene.webroot.rglob(f"{preflight.PREFIX}*")) == []
+
+
+def test_a_host_that_has_no_threads_left_is_said(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(preflight.ThreadPoolExecutor, "submit", full)
+    with pytest.raises(RuntimeError, match="new thread"):
+        scene.look()
