@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from flatrun_deployments import service_document
 from flatrun_deployments.service_document import KeptDocuments
 from flatrun_deployments.service_yml import edit
+from flatrun_deployments.text_pieces import Pieces
 
 LONG = "name: Blog\ndomains:\n" + "".join(
     f"  - id: d{number}\n    domain: d{number}.example.com\n    aliases: ['w{number}.example.com']\n"
@@ -114,3 +115,24 @@ def test_only_so_many_documents_are_remembered(tmp_path: Path) -> None:
         (folder / "service.yml").write_text(LONG)
         apply(folder, "set", 1, kept)
     assert len(kept._documents) <= 16
+
+
+def test_what_is_added_to_a_long_file_is_written_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = KeptDocuments()
+    apply(folder, "add", 0, kept)
+    written = []
+    write = service_document._Text.dump
+
+    def noted(text: Any, data: Any) -> str:
+        written.append({key: len(value) for key, value in data.items()})
+        return write(text, data)
+
+    monkeypatch.setattr(service_document._Text, "dump", noted)
+    apply(folder, "add", 1, kept)
+    assert written == [{"domains": 1}]
+    assert "n101" in (folder / "service.yml").read_text()
+
+
+@pytest.mark.parametrize("text", ["# a comment\n", "\n", "x-a: &a {b: 1}\n", "x-a: !tag b\n"])
+def test_what_belongs_to_more_than_one_piece_is_written_as_a_whole(text: str) -> None:
+    assert Pieces.of(f"name: blog\n{text}", {"name": "blog", **({"x-a": 1} if "x-a" in text else {})}) is None

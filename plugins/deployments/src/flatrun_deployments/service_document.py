@@ -6,7 +6,7 @@ import os
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import suppress
 from copy import copy
 from io import StringIO
@@ -17,6 +17,7 @@ from flatrun_core.errors import Conflict, FlatrunError, Invalid
 from flatrun_core.ports.deployments import EditableMetadata
 from flatrun_deployments.files import atomic_write
 from flatrun_deployments.text_merge import merge
+from flatrun_deployments.text_pieces import Pieces
 from flatrun_deployments.yaml_reader import YamlProblem, read_yaml
 
 # A line that opens a block, and the empty and comment lines after it.
@@ -56,9 +57,11 @@ class ServiceDocument(EditableMetadata):
         self._check = check
         self._kept = kept
         self._body = ""
+        self._pieces: Pieces | None = None
         known = kept.take(path, before) if kept is not None else None
         if known is not None:
             self._text, self._data, self._unchanged = known
+            self._pieces = Pieces.of(self._unchanged, self._data)
             return
         self._text = _Text((before or b"").decode())
         check(self._text.body)
@@ -127,7 +130,7 @@ class ServiceDocument(EditableMetadata):
     def _changed(self) -> bytes | None:
         """The new content, or None when it would say the same as the file does."""
         try:
-            body = self._text.dump(self._data)
+            body = self._from_pieces() or self._text.dump(self._data)
             self._check(body)
             new, old = (read_yaml(text, string_keys=False) for text in (body, self._said()))
             self._body = body
@@ -136,6 +139,15 @@ class ServiceDocument(EditableMetadata):
         if json.dumps(new) == json.dumps(old or {}):
             return None
         return self._text.encode(self._as_written(body, new))
+
+    def _from_pieces(self) -> str:
+        """The text out of pieces of the last one, if it says what the values do; else empty."""
+        body = self._pieces.renewed(self._data, self._text.dump) if self._pieces is not None else None
+        try:
+            same = body and json.dumps(read_yaml(body, string_keys=False)) == _picture(self._data)
+        except YamlProblem:
+            return ""
+        return body if body and same else ""
 
     def _as_written(self, body: str, meant: Any) -> str:
         """The text with only the changed lines in the library's own form, if it says the same."""
@@ -218,7 +230,7 @@ class _Text:
         mapping: MutableMapping[str, Any] = data
         return mapping
 
-    def dump(self, data: MutableMapping[str, Any]) -> str:
+    def dump(self, data: Mapping[str, Any]) -> str:
         stream = StringIO()
         self._yaml.dump(data, stream)
         return self._head + (stream.getvalue() if data else "{}\n")
