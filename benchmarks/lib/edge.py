@@ -96,7 +96,7 @@ class Edge:
         """Whether nginx answers a host with a status."""
         return status_of(self.http, host) == wanted
 
-    def wait_for(self, host: str, wanted: int, limit: float = 120) -> None:
+    def wait_for(self, host: str, wanted: int, limit: float = 120, pause: float = 0.1) -> None:
         """Until nginx answers a host with a status."""
         until = time.monotonic() + limit
         while not self.answers(host, wanted):
@@ -104,7 +104,7 @@ class Edge:
                 raise RuntimeError(
                     f"{host} answers {status_of(self.http, host)}: {self.stage.log.read_text()[-3000:]}"
                 )
-            time.sleep(0.1)
+            time.sleep(pause)
 
 
 def status_of(port: int, host: str) -> int:

@@ -42,6 +42,11 @@ class Fragments:
             node.words[0].lower() for node in given if node.name == "proxy_set_header" and node.words
         )
 
+    def inherits(self, site: str, path: str) -> bool:
+        """Whether a location has the headers that stand further out: none of these sets one within."""
+        within = (*self.of_server(site), *self.of_location(site, path))
+        return not any("proxy_set_header" in one.text for one in within)
+
     def of_site(self, site: str) -> tuple[Fragment, ...]:
         """All that its file depends on."""
         return tuple(one for one in (*self.server, *self.location) if one.site in (None, site))

@@ -142,6 +142,8 @@ class Intended:
         yield Node("proxy_connect_timeout", ("60s",))
         yield Node("proxy_read_timeout", (f"{route.timeout}s",))
         yield Node("proxy_send_timeout", (f"{route.timeout}s",))
+        if not _strips(route) and self._fragments.inherits(self._site.deployment, route.path):
+            return
         prefix = {"X-Forwarded-Prefix": route.path} if _strips(route) else {}
         given = self._fragments.headers(self._site.deployment, route.path)
         for name, value in _HEADERS:
