@@ -25,7 +25,8 @@ def digest(text: str) -> dict[str, Any]:
 KEYS = """password PassWord db_passwd client-secret X-Auth-Token api_key apiKey API-Key apikey Authorization
 registry_credential private_key privateKey set.cookie passphrase pass_phrase pwd totp_code recovery_code
 bearer Bearer jwt userJwt JWT otp OTP smsOtp otp_value pin PIN card-pin pinCode signature sig url_sig
-access_key eab_hmac_key awsAccessKey ssh_key sshKeys pass db_pass passcode x-auth X-Auth-User recovery_codes"""
+access_key awsAccessKey ssh_key sshKeys pass db_pass passcode x-auth X-Auth-User recovery_codes
+eab_hmac_key"""
 WIDE = "".join(chr(ord(letter) + 0xFEE0) for letter in "password")
 
 
